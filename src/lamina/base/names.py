@@ -1,0 +1,40 @@
+"""Automatic names, as Keras gives them: `dense`, `dense_1`, counted per process."""
+
+from __future__ import annotations
+
+import re
+
+_counts: dict[str, int] = {}
+
+
+def to_snake_case(name: str) -> str:
+    """
+    >>> to_snake_case("Conv2DTranspose"), to_snake_case("MaxPooling1D")
+    ('conv2d_transpose', 'max_pooling1d')
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def auto_name(prefix: str) -> str:
+    """The prefix in snake case, with `_1`, `_2`, ... from the second time on."""
+    prefix = to_snake_case(prefix)
+    count = _counts.get(prefix, 0)
+    _counts[prefix] = count + 1
+    return prefix if count == 0 else f"{prefix}_{count}"
+
+
+def reset_names() -> None:
+    """Starts the counters anew (`clear_session`)."""
+    _counts.clear()
+
+
+def unique_name(prefix: str, taken: set[str]) -> str:
+    """The prefix, or the prefix with the first free number behind it; the result is added to `taken`."""
+    name, number = prefix, 0
+    while name in taken:
+        number += 1
+        name = f"{prefix}_{number}"
+    taken.add(name)
+    return name
