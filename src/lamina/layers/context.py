@@ -1,0 +1,49 @@
+"""What holds during a call: the training mode that was asked for, the compute type, the names around."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+class CallContext(threading.local):
+    """Per thread. `training`: as given to an enclosing call; `compute_dtype`: to which weights are cast when a layer
+    reads them (mixed precision); `depth`: calls within calls; `names`: the path of what is being built."""
+
+    training: bool | None = None
+    compute_dtype: torch.dtype | None = None
+    depth: int = 0
+    names: tuple[str, ...] = ()
+
+
+CONTEXT = CallContext()
+
+
+@contextmanager
+def name_scope(*names: str) -> Iterator[None]:
+    before = CONTEXT.names
+    CONTEXT.names = before + names
+    try:
+        yield
+    finally:
+        CONTEXT.names = before
+
+
+@contextmanager
+def inherited(layer: Any, compute_dtype: torch.dtype | None, training: bool | None) -> Iterator[None]:
+    """The context inside a layer's call. The layer's name is on the path only until its weights are all made."""
+    before = (CONTEXT.training, CONTEXT.compute_dtype, CONTEXT.names)
+    CONTEXT.compute_dtype = compute_dtype
+    if training is not None:
+        CONTEXT.training = training
+    CONTEXT.names = (*before[2], layer.name)
+    CONTEXT.depth += 1
+    try:
+        yield
+    finally:
+        CONTEXT.training, CONTEXT.compute_dtype, CONTEXT.names = before
+        CONTEXT.depth -= 1

@@ -1,0 +1,93 @@
+"""The parts that many layers take by name: initializers, regularizers, constraints, activations; and sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina import activations, constraints, initializers, regularizers
+from lamina.base.errors import ShapeError
+from lamina.shapes import Size, value_of
+
+_GETTERS = {
+    "initializer": initializers.get,
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
+    "activation": activations.get,
+}
+
+
+def take_parts(layer: Any, **parts: Any) -> None:
+    """Sets `kernel_initializer`, `bias_regularizer`, `activation`, ... on a layer from what the user gave."""
+    for name, value in parts.items():
+        layer.__dict__[name] = _GETTERS[name.rpartition("_")[2]](value)
+
+
+def positive_integer(value: Any, what: str) -> int:
+    """A size that a user gives. Errors: anything but a whole number above 0 is a ValueError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
+        raise ValueError(f"{what} is a whole number above 0; got {value!r}.")
+    return int(value)
+
+
+def per_axis(value: Any, rank: int, what: str, minimum: int = 1) -> tuple[int, ...]:
+    """One whole number for every spatial axis, or one each. Errors: anything else is a ValueError."""
+    values = (value,) * rank if hasattr(value, "__index__") else tuple(value) if hasattr(value, "__iter__") else ()
+    good = len(values) == rank and all(hasattr(v, "__index__") and not isinstance(v, bool) and v >= minimum for v in values)
+    if not good:
+        wanted = f"a whole number ≥ {minimum}" + (f" or {rank} of them" if rank > 1 else "")
+        raise ValueError(f"{what} is {wanted}; got {value!r}.")
+    return tuple(int(v) for v in values)
+
+
+def expect_rank(layer: Any, inputs: Any, *ranks: int, at_least: int = 0) -> None:
+    """Errors: a ShapeError when the input has another number of axes than the layer reads."""
+    if inputs.rank in ranks or (at_least and inputs.rank >= at_least):
+        return
+    if at_least:
+        wanted = f"at least {at_least}"
+    else:
+        wanted = " or ".join(map(str, ranks))
+    names = ", ".join(layer.axis_names(ranks[0] if ranks else at_least))
+    mend = None
+    if ranks and inputs.rank == ranks[0] - 1:
+        mend = "add the missing axis: a batch axis in front (x[None]), or one channel behind (x[..., None])"
+    elif ranks and inputs.rank > ranks[0]:
+        mend = f"take away {inputs.rank - ranks[0]} axes, or use the layer for {inputs.rank} axes"
+    raise ShapeError(
+        f"{layer.title} reads inputs of {wanted} axes and got {inputs.rank}.",
+        layer=layer.name,
+        received=str(inputs.shape),
+        expected=f"({names})",
+        mend=mend,
+    )
+
+
+def expect_size(layer: Any, inputs: Any, axis: str | int, expected: int | None, weight: str, because: str) -> None:
+    """Errors: a ShapeError when a built layer gets another size on the axis that its weights were made for."""
+    got = value_of(inputs[axis])
+    if expected is None or got is None or got == expected:
+        return
+    name = axis if isinstance(axis, str) else inputs.names[axis]
+    raise ShapeError(
+        f"{layer.title} needs {expected} {name} and got {got}.",
+        layer=layer.name,
+        expected=f"{inputs.replace_at(inputs.names.index(name), expected).shape}  fixed when {layer.name!r} was built",
+        because=because,
+        mend=f"make a new {type(layer).__name__} for this input, or give it an input of {expected} {name}",
+    )
+
+
+def known_size(layer: Any, inputs: Any, axis: str | int) -> int:
+    """The size of an axis on which weights depend. Errors: a ShapeError when it is open."""
+    size: Size = inputs[axis]
+    value = value_of(size)
+    if value is None:
+        name = axis if isinstance(axis, str) else inputs.names[axis]
+        raise ShapeError(
+            f"{layer.title} makes weights for its input's {name}, and their number is open.",
+            layer=layer.name,
+            received=str(inputs.shape),
+            because=f"the layer's weights have one entry (or row) for each of the {name}",
+            mend=f"give the input a fixed size on the axis {name!r}",
+        )
+    return value

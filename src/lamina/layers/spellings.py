@@ -1,0 +1,29 @@
+"""Constructors that pass unknown keywords to the table of old spellings before they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from lamina.base.late import late
+from lamina.base.serialization import constructor_names
+
+ALWAYS_KNOWN = frozenset(
+    {"input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_length", "batch_size", "weights"}
+)
+
+
+def accept_old_spellings(init: Callable[..., None]) -> Callable[..., None]:
+    """The constructor, which asks `compat.translate` when it gets a keyword that the class does not have."""
+
+    @wraps(init)
+    def call(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs:
+            known = constructor_names(type(self))
+            if any(key not in known and key not in ALWAYS_KNOWN for key in kwargs):
+                cls = next(base for base in type(self).__mro__ if base.__module__.startswith("lamina."))
+                args, kwargs = late("compat").translate(cls.__name__, args, kwargs)
+        init(self, *args, **kwargs)
+
+    return call

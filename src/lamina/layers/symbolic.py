@@ -1,0 +1,201 @@
+"""The symbolic half of a layer: shapes from the rule, masks, and the outer handler that completes an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lamina.base import tree
+from lamina.base.errors import LaminaError, ShapeError
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.graph.node import Node
+from lamina.graph.probe import probe
+from lamina.layers.context import CONTEXT
+from lamina.layers.signature import shape_of
+from lamina.shapes import Axes
+
+
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()), None)
+
+
+def named_inputs(layer: Any, shapes: list[tuple[Any, ...]]) -> list[Axes]:
+    """The shapes with the names that the layer gives to their axes."""
+    return [Axes(layer.axis_names(len(shape)), tuple(shape)) for shape in shapes]
+
+
+def apply_rule(layer: Any, shapes: list[tuple[Any, ...]]) -> Any:
+    """The rule's result for plain shapes: `Axes`, or a list of them."""
+    return layer.shape_rule(*named_inputs(layer, shapes))
+
+
+def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Symbolic outputs: from the shape rule, from a user's `compute_output_shape`, or by probing `call`."""
+    inputs = [leaf for leaf in tree.flatten(first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)]
+    if layer._has_rule and inputs:
+        results = apply_rule(layer, [tensor.shape for tensor in inputs])
+        trials = [apply_rule(layer, [tensor.trial_shapes[run] for tensor in inputs]) for run in (0, 1)]
+        dtype = layer.output_dtype(*[tensor.dtype for tensor in inputs])
+        if isinstance(results, Axes):
+            return KerasTensor(results.shape, dtype, trial_shapes=(trials[0].shape, trials[1].shape))
+        return [
+            KerasTensor(axes.shape, dtype, trial_shapes=(one.shape, two.shape))
+            for axes, one, two in zip(results, *trials, strict=True)
+        ]
+    if _user_states_shape(layer):
+        shape = layer.compute_output_shape(shape_of(first_argument(args, kwargs)))
+        return tree.map_shapes(lambda one: KerasTensor(one, layer.output_dtype(*[i.dtype for i in inputs])), shape)
+    kwargs = {**kwargs, "training": CONTEXT.training} if layer._signature.takes_training and "training" not in kwargs else kwargs
+    return probe(lambda *a, **k: _trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
+
+
+def _trial_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """One probing run of `call`, in the context of a real one."""
+    if kwargs.get("training", 0) is None:
+        kwargs["training"] = layer.training
+    before = (CONTEXT.compute_dtype, CONTEXT.names, CONTEXT.depth)
+    CONTEXT.compute_dtype = layer._compute_type if layer._mixed else None
+    CONTEXT.names, CONTEXT.depth = (*before[1], layer.name), before[2] + 1
+    try:
+        args = tuple(layer._standardize(value) for value in args)
+        return layer.call(*args, **kwargs)
+    finally:
+        CONTEXT.compute_dtype, CONTEXT.names, CONTEXT.depth = before
+
+
+def _user_states_shape(layer: Any) -> bool:
+    method = type(layer).compute_output_shape
+    return not method.__module__.startswith("lamina.layers.layer")
+
+
+def output_shape(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """`compute_output_shape` of a layer that does not write its own."""
+    structure = args[0] if args else next(iter(kwargs.values()))
+    if layer._has_rule:
+        shapes = [tuple(structure)] if tree.is_shape(structure) else [tuple(s) for s in _shapes_in(structure)]
+        results = apply_rule(layer, shapes)
+        return results.shape if isinstance(results, Axes) else [axes.shape for axes in results]
+    dtype = layer.compute_dtype
+    symbols = [tree.map_shapes(lambda shape: KerasTensor(shape, dtype), value) for value in (*args, *kwargs.values())]
+    layer._ensure_built(tuple(symbols), {})
+    return shape_of(layer.compute_output_spec(*symbols))
+
+
+def _shapes_in(structure: Any) -> list[Any]:
+    if tree.is_shape(structure):
+        return [structure]
+    values = structure.values() if isinstance(structure, dict) else structure
+    return [shape for value in values for shape in _shapes_in(value)]
+
+
+def only_call(layer: Any) -> Node:
+    """The layer's only node. Errors: a ValueError after no call or several."""
+    nodes = layer._inbound_nodes
+    if not nodes:
+        raise ValueError(f"{layer.title} was never called on a symbolic tensor, so it has no input or output.")
+    if len(nodes) > 1:
+        shapes = "; ".join(str(shape_of(node.outputs)) for node in nodes)
+        raise ValueError(
+            f"{layer.title} was called {len(nodes)} times, so its input and output are not unique. "
+            f"Keep what each call returned. The outputs: {shapes}."
+        )
+    return nodes[0]
+
+
+# Masks.
+
+
+def mask_of(value: Any) -> Any:
+    """The mask that a tensor carries, or a structure of masks; None where there is none."""
+    if isinstance(value, torch.Tensor | KerasTensor):
+        return getattr(value, "_keras_mask", None)
+    if isinstance(value, list | tuple):
+        masks = [mask_of(item) for item in value]
+        return masks if any(mask is not None for mask in masks) else None
+    if isinstance(value, dict):
+        found = {key: mask_of(item) for key, item in value.items()}
+        return found if any(mask is not None for mask in found.values()) else None
+    return None
+
+
+def input_masks(layer: Any, args: tuple[Any, ...]) -> Any:
+    return mask_of(args[0]) if args else None
+
+
+def attach_masks(layer: Any, args: tuple[Any, ...], outputs: Any, masks: Any) -> None:
+    """Puts the outputs' masks onto the output tensors."""
+    if masks is not None and not layer.supports_masking and not layer._makes_mask:
+        _warn_mask_lost(layer)
+        return
+    computed = layer.compute_mask(args[0] if args else None, masks)
+    if computed is None:
+        return
+    leaves = tree.flatten(outputs)
+    found = tree.flatten(computed) if isinstance(computed, list | tuple | dict) else [computed] * len(leaves)
+    for tensor, mask in zip(leaves, found, strict=False):
+        if mask is not None and tensor is not None:
+            tensor._keras_mask = mask
+
+
+def _warn_mask_lost(layer: Any) -> None:
+    import warnings
+
+    from lamina.base.errors import outside_frame
+
+    warnings.warn(
+        f"{layer.title} got an input with a mask and does not hand masks on; the mask ends here. Set supports_masking = "
+        f"True on the layer if its output has the same steps.",
+        stacklevel=outside_frame(),
+    )
+
+
+# Errors.
+
+
+def source_text(tensor: Any) -> str:
+    """`  from Conv2D 'conv'`, the layer that made a symbolic tensor."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return ""
+    operation = history.operation
+    return f"  from {type(operation).__name__} {operation.name!r}"
+
+
+def received_text(layer: Any, value: Any) -> str:
+    """The shapes of a layer's inputs, one a line, with the axes' names or the producers."""
+    lines = []
+    for leaf in tree.flatten(value):
+        if not hasattr(leaf, "shape"):
+            continue
+        source = source_text(leaf)
+        shape = tuple(leaf.shape)
+        lines.append(f"{shape}{source or '  ' + ', '.join(layer.axis_names(len(shape)))}")
+    return "\n".join(lines)
+
+
+def located(layer: Any, error: ShapeError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShapeError:
+    """The same error with the layer's name, its path and what it received, where the inner code left them open."""
+    if error.layer is None:
+        if layer.title not in error.headline:
+            error.headline = f"{layer.title}: {error.headline}"
+        error.place(layer=layer.name, received=received_text(layer, first_argument(args, kwargs)))
+    if error.path is None and CONTEXT.names:
+        names = CONTEXT.names if CONTEXT.names[-1] == layer.name else (*CONTEXT.names, layer.name)
+        error.path = "/".join(names) if len(names) > 1 else None
+    return error
+
+
+def reason_of_failure(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShapeError | None:
+    """What the shape rule says of real inputs on which torch failed; None when it finds nothing wrong."""
+    if not layer._has_rule:
+        return None
+    value = first_argument(args, kwargs)
+    shapes = [tuple(leaf.shape) for leaf in tree.flatten(value) if isinstance(leaf, torch.Tensor)]
+    try:
+        apply_rule(layer, shapes)
+    except ShapeError as error:
+        return located(layer, error, args, kwargs)
+    except LaminaError:
+        return None
+    return None

@@ -1,0 +1,171 @@
+"""A graph as a config, in Keras's layout: layers with their calls (`inbound_nodes`), inputs and outputs by history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina.base import tree
+from lamina.base.errors import LaminaError
+from lamina.base.registry import lookup
+from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.graph.node import Node, Operation
+
+OPS_MODULE = "lamina.ops"
+
+
+def describes_graph(config: dict[str, Any]) -> bool:
+    return {"layers", "input_layers", "output_layers"} <= set(config)
+
+
+def config_of(model: Any) -> dict[str, Any]:
+    """The config of a functional model."""
+    graph = model.graph
+    inside = {id(node): index for index, node in _numbered_nodes(graph)}
+    layers = []
+    for operation in graph.operations:
+        described = _describe(operation)
+        described["name"] = operation.name
+        described["inbound_nodes"] = [
+            {"args": _refer(node.args, inside), "kwargs": _refer(node.kwargs, inside)}
+            for node in operation._inbound_nodes
+            if id(node) in inside and not node.is_input
+        ]
+        layers.append(described)
+
+    def place(tensor: KerasTensor) -> list[Any]:
+        return _history(tensor, inside)
+
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "layers": layers,
+        "input_layers": tree.map_structure(place, graph.input_structure),
+        "output_layers": tree.map_structure(place, graph.output_structure),
+    }
+
+
+def _numbered_nodes(graph: Any) -> list[tuple[int, Node]]:
+    """The graph's nodes with their number among the calls of their operation inside this graph."""
+    wanted = {id(node) for node in graph.topology.nodes}
+    numbered = []
+    for operation in graph.operations:
+        inside = [node for node in operation._inbound_nodes if id(node) in wanted]
+        numbered.extend(enumerate(inside))
+    return numbered
+
+
+def _describe(operation: Any) -> dict[str, Any]:
+    if isinstance(operation, Operation):
+        public = getattr(operation.function, "__lamina_op__", operation.function)
+        if lookup("ops", public.__name__) is None:
+            raise LaminaError(
+                f"The function {public.__name__!r} in the graph is not one of lamina.ops, so a file cannot name it. "
+                f"Put it into a registered Layer."
+            )
+        config = {"name": operation.name}
+        return {"module": OPS_MODULE, "class_name": public.__name__, "config": config, "registered_name": None}
+    return serialize_keras_object(operation)
+
+
+def _history(tensor: KerasTensor, inside: dict[int, int]) -> list[Any]:
+    assert tensor._keras_history is not None
+    operation, node_index, tensor_index = tensor._keras_history
+    return [operation.name, inside[id(operation._inbound_nodes[node_index])], tensor_index]
+
+
+def _refer(structure: Any, inside: dict[int, int]) -> Any:
+    """The arguments of a call in plain values; a symbolic tensor is the call that made it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, KerasTensor):
+            config = {"shape": list(value.shape), "dtype": value.dtype, "keras_history": _history(value, inside)}
+            return {"class_name": "__keras_tensor__", "config": config}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return serialize_keras_object(value)
+
+    return plain(list(structure) if isinstance(structure, tuple) else structure)
+
+
+def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    """The functional model that a config describes."""
+    operations = {entry["name"]: _make(entry, custom_objects) for entry in config["layers"]}
+    results: dict[tuple[str, int], list[KerasTensor]] = {}
+    for name, operation in operations.items():
+        if operation._inbound_nodes:
+            results[name, 0] = operation._inbound_nodes[0].output_tensors
+    waiting = [
+        (entry["name"], index, call)
+        for entry in config["layers"]
+        for index, call in enumerate(entry.get("inbound_nodes", []))
+    ]
+    while waiting:
+        later = []
+        for name, index, call in waiting:
+            arguments = _resolve(call, results) if index == 0 or (name, index - 1) in results else None
+            if arguments is None:
+                later.append((name, index, call))
+                continue
+            args, kwargs = arguments
+            operations[name](*args, **kwargs)
+            results[name, index] = operations[name]._inbound_nodes[-1].output_tensors
+        if len(later) == len(waiting):
+            raise LaminaError(f"The config of model {config.get('name')!r} refers to calls that are not in it: {later[0][0]!r}.")
+        waiting = later
+
+    def find(places: Any) -> Any:
+        if isinstance(places, dict):
+            return {key: find(value) for key, value in places.items()}
+        if len(places) == 3 and isinstance(places[0], str) and isinstance(places[1], int):
+            return results[places[0], places[1]][places[2]]
+        return [find(place) for place in places]
+
+    from lamina.models.functional import Functional
+    from lamina.models.model import Model
+
+    make = Functional if cls is Model else cls
+    options = {key: config[key] for key in ("name", "trainable") if key in config}
+    inputs, outputs = find(config["input_layers"]), find(config["output_layers"])
+    if isinstance(inputs, list) and len(inputs) == 1 and _is_single(config["input_layers"]):
+        inputs = inputs[0]
+    return make(inputs=inputs, outputs=outputs, **options)
+
+
+def _is_single(places: Any) -> bool:
+    return len(places) == 3 and isinstance(places[0], str)
+
+
+def _make(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    if entry.get("module") == OPS_MODULE:
+        function = lookup("ops", entry["class_name"])
+        if function is None:
+            raise LaminaError(f"The config names the function {entry['class_name']!r}, which is none of lamina.ops.")
+        return Operation(function.__wrapped__, name=entry["config"]["name"])
+    return deserialize_keras_object({key: value for key, value in entry.items() if key != "build_config"}, custom_objects)
+
+
+def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTensor]]) -> Any:
+    """The arguments of a call with symbolic tensors in place; None while one of them is not made yet."""
+    missing = False
+
+    def fill(value: Any) -> Any:
+        nonlocal missing
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            name, node_index, tensor_index = value["config"]["keras_history"]
+            if (name, node_index) not in results:
+                missing = True
+                return None
+            return results[name, node_index][tensor_index]
+        if isinstance(value, dict) and "class_name" in value and "config" in value:
+            return deserialize_keras_object(value)
+        if isinstance(value, dict):
+            return {key: fill(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [fill(item) for item in value]
+        return value
+
+    args, kwargs = [fill(value) for value in call["args"]], {key: fill(value) for key, value in call["kwargs"].items()}
+    return None if missing else (args, kwargs)

@@ -1,0 +1,158 @@
+"""`Model`: a layer that is trained, saved and summarised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+
+from lamina.base import tree
+from lamina.base.errors import LaminaError
+from lamina.base.late import late
+from lamina.base.registry import nearest, public
+from lamina.base.serialization import serialize_keras_object
+from lamina.layers.layer import Layer
+from lamina.layers.weights import children
+from lamina.training.trainer import Trainer
+
+
+def gives_graph(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether constructor arguments say inputs and outputs, so that the model is a Functional."""
+    names = set(kwargs)
+    return (
+        len(args) >= 2
+        or (len(args) == 1 and bool(names & {"outputs", "output"}))
+        or {"inputs", "outputs"} <= names
+        or {"input", "output"} <= names
+    )
+
+
+@public("models")
+class Model(Trainer, Layer):
+    """Layers that are trained together; a `torch.nn.Module`.
+
+    `Model(inputs, outputs)` makes a functional model of what lies between symbolic tensors. A subclass makes its layers
+    in the constructor and calls them in `call(inputs)`.
+
+    >>> import lamina
+    >>> x = lamina.Input((4,))
+    >>> model = lamina.Model(x, lamina.layers.Dense(2)(x))
+    >>> model.output_shape, model.count_params()
+    ((None, 2), 10)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and gives_graph(args, kwargs):
+            from lamina.models.functional import Functional
+
+            cls = Functional
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        if gives_graph(args, kwargs):
+            from lamina.models.functional import Functional
+
+            given = type(self)
+            self.__class__ = type(given.__name__, (given, Functional), {"__module__": given.__module__})
+            Functional.__init__(self, *args, **kwargs)  # type: ignore[arg-type]
+            return
+        if args:
+            raise TypeError(f"{type(self).__name__}() takes inputs and outputs, or no positional argument; got {args!r:.100}.")
+        Layer.__init__(self, **kwargs)
+        Trainer.__init__(self)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"The model {self.name!r} ({type(self).__name__}) has no call() method.")
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers of the model, those of nested models not included."""
+        return [child for child in children(self) if isinstance(child, torch.nn.Module)]
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError("model.layers is read from the model; add layers in the constructor, or use Sequential.add().")
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """A layer by its name or by its place in `layers`. Errors: a ValueError shows the nearest name."""
+        layers = self.layers
+        if (name is None) == (index is None):
+            raise ValueError("get_layer() takes a name or an index, one of them.")
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"The model {self.name!r} has {len(layers)} layers; there is none at index {index}.")
+            return layers[index]
+        names = [str(getattr(layer, "name", "")) for layer in layers]
+        if name in names:
+            return layers[names.index(name)]
+        raise ValueError(f"The model {self.name!r} has no layer {name!r}.{nearest(str(name), names)}")
+
+    @property
+    def inputs(self) -> list[Any]:
+        raise AttributeError(f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic inputs.")
+
+    @property
+    def outputs(self) -> list[Any]:
+        raise AttributeError(f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic outputs.")
+
+    def build(self, input_shape: Any) -> None:
+        """Builds every layer by one trial call on symbols of this shape. Errors: those of the layers' shapes."""
+        from lamina.graph.keras_tensor import KerasTensor
+
+        if self.built:
+            return
+        symbols = tree.map_shapes(lambda shape: KerasTensor(shape, self.compute_dtype), input_shape)
+        if type(self).call is not Model.call:
+            self.compute_output_spec(symbols)
+        self.built = True
+
+    # Files and pictures, on higher floors.
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Writes the whole model: architecture, weights, compile settings and optimizer state (`.keras`)."""
+        late("saving").save_model(self, filepath, overwrite=overwrite, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Writes the weights (`.weights.h5` or `.safetensors`)."""
+        late("saving").save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any) -> Any:
+        """Reads weights from `.weights.h5`, `.keras`, `.h5` (Keras 1 and 2, also `by_name`) or `.safetensors`.
+
+        `adapt_channels="repeat"|"mean"|"zero"` fits a first convolution that was trained on another number of channels.
+        """
+        return late("saving").load_weights(self, filepath, skip_mismatch=skip_mismatch, by_name=by_name, **kwargs)
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Prints the table of layers, output shapes and parameters (see `lamina.explain.summary`)."""
+        late("explain").print_summary(self, *args, **kwargs)
+
+    def explain(self, layer: Any = None) -> Any:
+        """The arithmetic of every size and the formula of every parameter count; of one layer if it is named."""
+        return late("explain").explain_model(self, layer)
+
+    def plot(self, to_file: Any = "model.svg", **kwargs: Any) -> Any:
+        """Draws the model into an SVG or PNG file."""
+        return late("explain").plot_model(self, to_file=to_file, **kwargs)
+
+    # Configs.
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture as JSON, which `models.model_from_json` reads."""
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """A model of equal architecture with fresh weights."""
+        from lamina.models import functional_config
+
+        if functional_config.describes_graph(config):
+            return functional_config.model_from(cls, config, custom_objects)
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise LaminaError(
+                f"{cls.__name__} cannot be made from its config {sorted(config)}: {error}. Write get_config() so that it "
+                f"returns the constructor's arguments."
+            ) from error

@@ -1,0 +1,1 @@
+"""Floor 10: the training loop, its compiled losses and metrics."""

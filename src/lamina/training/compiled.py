@@ -1,0 +1,169 @@
+"""The losses and metrics that `compile` was given, set up on the first outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lamina import losses as losses_package
+from lamina import metrics as metrics_package
+from lamina.base.names import unique_name
+from lamina.training.outputs import named_outputs, spread
+
+
+class CompiledLoss:
+    """The loss of every output, their weights, and a running mean of each where there are several.
+
+    Parameters: as `compile` takes them: `loss`, one or a list or dict per output; `loss_weights` likewise.
+    """
+
+    def __init__(self, loss: Any, loss_weights: Any = None, output_names: list[str] | None = None):
+        self.given_loss, self.given_weights, self.output_names = loss, loss_weights, output_names
+        self._losses: dict[str, Any] | None = None
+        self._weights: dict[str, float | None] = {}
+        self.trackers: dict[str, Any] = {}
+
+    def build(self, y_pred: Any) -> dict[str, Any]:
+        """The losses by output name. Errors: a ValueError when losses and outputs do not match."""
+        if self._losses is None:
+            names = list(named_outputs(y_pred, self.output_names))
+            chosen = spread(self.given_loss, names, "loss", same_for_all=not isinstance(self.given_loss, list | tuple))
+            found = {name: as_loss(one) for name, one in chosen.items()}
+            weights = spread(self.given_weights, names, "loss_weights", same_for_all=self.given_weights is None)
+            self._weights = {name: None if weight is None else float(weight) for name, weight in weights.items()}
+            if sum(one is not None for one in found.values()) > 1:
+                self.trackers = {n: metrics_package.Mean(name=f"{n}_loss") for n, one in found.items() if one is not None}
+            self._losses = found
+        return self._losses
+
+    def problem(self, y: Any, y_pred: Any) -> Any:
+        """The ShapeError that these targets and outputs (anything with a `.shape`) would meet, or None."""
+        by_name = self.build(y_pred)
+        outputs = named_outputs(y_pred, self.output_names)
+        targets = spread(y, list(outputs), "y", same_for_all=len(outputs) == 1)
+        for name, loss in by_name.items():
+            if loss is None or not hasattr(targets[name], "shape"):
+                continue
+            found = losses_package.target_problem(loss, tuple(targets[name].shape), tuple(outputs[name].shape))
+            if found is not None:
+                return found.place(layer=name)
+        return None
+
+    def __call__(self, y: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
+        by_name = self.build(y_pred)
+        if len(by_name) == 1:
+            (name, loss), target, output = next(iter(by_name.items())), _only(y), _only(y_pred)
+            weight = self._weights[name]
+            value = loss(target, output, sample_weight=_only(sample_weight))
+            return value if weight is None else value * weight
+        outputs = named_outputs(y_pred, self.output_names)
+        names = list(outputs)
+        targets = spread(y, names, "y")
+        sample_weights = spread(sample_weight, names, "sample_weight", same_for_all=True)
+        total: Any = 0.0
+        for name, loss in by_name.items():
+            if loss is None:
+                continue
+            value = loss(targets[name], outputs[name], sample_weight=sample_weights[name])
+            if name in self.trackers:
+                self.trackers[name].update_state(value.detach(), sample_weight=len(outputs[name]))
+            weight = self._weights[name]
+            total = total + (value if weight is None else value * weight)
+        return total
+
+
+def _only(value: Any) -> Any:
+    """The one entry of a one-output list or dict, or the value itself."""
+    while isinstance(value, list | tuple | dict) and len(value) == 1:
+        value = next(iter(value.values())) if isinstance(value, dict) else value[0]
+    return value
+
+
+def as_loss(identifier: Any) -> Any:
+    """A `Loss` for what a user gives: a name, a config, a class, an instance, or a function of (y_true, y_pred)."""
+    if identifier is None:
+        return None
+    found = losses_package.get(identifier)
+    if isinstance(found, losses_package.Loss):
+        return found
+    return losses_package.LossFunctionWrapper(found, name=getattr(found, "__name__", None))
+
+
+class CompiledMetrics:
+    """The metrics of every output: the plain ones, and those that see sample weights."""
+
+    def __init__(self, metrics: Any, weighted_metrics: Any, output_names: list[str] | None = None):
+        self.given = (metrics, weighted_metrics)
+        self.output_names = output_names
+        self._built: list[tuple[str, str, Any, bool]] | None = None  # output, log name, metric, weighted
+
+    def build(self, y: Any, y_pred: Any, losses: dict[str, Any]) -> None:
+        outputs = named_outputs(y_pred, self.output_names)
+        names = list(outputs)
+        targets = spread(y, names, "y", same_for_all=len(names) == 1)
+        found: list[tuple[str, str, Any, bool]] = []
+        taken: set[str] = set()
+        for weighted, given in zip((False, True), self.given, strict=True):
+            for name, chosen in _metrics_by_output(given, names).items():
+                for identifier in chosen:
+                    shapes = tuple(tuple(getattr(part, "shape", ())) for part in (_only(targets[name]), outputs[name]))
+                    metric = _as_metric(identifier, *shapes, losses.get(name))
+                    log_name = identifier if isinstance(identifier, str) else metric.name
+                    log_name = log_name if len(names) == 1 else f"{name}_{log_name}"
+                    found.append((name, unique_name(log_name, taken), metric, weighted))
+        self._built = found
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [metric for _, _, metric, _ in self._built or []]
+
+    def update_state(self, y: Any, y_pred: Any, sample_weight: Any, losses: dict[str, Any]) -> None:
+        if self._built is None:
+            self.build(y, y_pred, losses)
+        if not self._built:
+            return
+        outputs = named_outputs(y_pred, self.output_names)
+        names = list(outputs)
+        targets = spread(y, names, "y", same_for_all=len(names) == 1)
+        weights = spread(sample_weight, names, "sample_weight", same_for_all=True)
+        for name, _, metric, weighted in self._built:
+            metric.update_state(_only(targets[name]), outputs[name], sample_weight=weights[name] if weighted else None)
+
+    def result(self) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        for _, log_name, metric, _ in self._built or []:
+            value = metric.result()
+            results.update(value if isinstance(value, dict) else {log_name: value})
+        return results
+
+    def reset_state(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
+
+
+def _metrics_by_output(given: Any, names: list[str]) -> dict[str, list[Any]]:
+    """The metrics of each output as a list: from one metric, a list, a list per output, or a dict by output."""
+    if given is None or given == []:
+        return {}
+    if len(names) == 1 and not isinstance(given, dict):
+        flat = given if isinstance(given, list | tuple) else [given]
+        return {names[0]: [inner for one in flat for inner in (one if isinstance(one, list | tuple) else [one])]}
+    by_output = spread(given, names, "metrics")
+    return {
+        name: [] if chosen is None else list(chosen) if isinstance(chosen, list | tuple) else [chosen]
+        for name, chosen in by_output.items()
+    }
+
+
+def _as_metric(identifier: Any, y_true_shape: Any, y_pred_shape: Any, loss: Any) -> Any:
+    if identifier in ("accuracy", "acc", "crossentropy", "ce"):
+        if identifier in ("accuracy", "acc"):
+            found: Any = metrics_package.accuracy_for(y_true_shape, y_pred_shape, loss)
+        else:
+            found = metrics_package.crossentropy_for(y_true_shape, y_pred_shape, loss)
+    else:
+        found = metrics_package.get(identifier)
+    if isinstance(found, metrics_package.Metric):
+        return found
+    return metrics_package.MeanMetricWrapper(found, name=getattr(found, "__name__", None))

@@ -1,0 +1,469 @@
+"""`Trainer`: compile, fit, evaluate, predict. `Model` is a Trainer and a Layer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from lamina import callbacks as callbacks_package
+from lamina import data as data_package
+from lamina import metrics as metrics_package
+from lamina import optimizers
+from lamina.base import tree
+from lamina.base.errors import LaminaError, outside_frame
+from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.training.compiled import CompiledLoss, CompiledMetrics
+from lamina.training.spellings import accept_old_fit
+
+
+class Trainer:
+    """The part of a `Model` that concerns training."""
+
+    optimizer: Any
+    stop_training: bool
+
+    def __init__(self) -> None:
+        own = self.__dict__
+        own["optimizer"] = None
+        own["compiled"] = False
+        own["stop_training"] = False
+        own["_compiled_loss"] = None
+        own["_compiled_metrics"] = None
+        own["_loss_tracker"] = metrics_package.Mean(name="loss")
+        own["_compile_config"] = None
+        own["_weights_in_fit"] = None
+        own["run_eagerly"] = False
+        own["steps_per_execution"] = 1
+        own["history"] = None
+
+    # Compiling.
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Sets how the model is trained.
+
+        Parameters: `optimizer`, `loss`, `metrics`: names, configs, classes, instances or functions; losses and metrics
+        of several outputs as a list, or a dict by output name; `loss_weights` likewise; `weighted_metrics` see the
+        sample weights; `steps_per_execution`, training steps between two calls of the callbacks. `run_eagerly` changes
+        nothing: lamina always runs eagerly.
+        """
+        chosen = optimizers.get(optimizer)
+        policy = getattr(self, "dtype_policy", None)
+        if auto_scale_loss and policy is not None and policy.name == "mixed_float16":
+            if not isinstance(chosen, optimizers.LossScaleOptimizer):
+                chosen = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
+        if steps_per_execution < 1:
+            raise ValueError(f"steps_per_execution is a whole number above 0; got {steps_per_execution!r}.")
+        if jit_compile is True:
+            warnings.warn("jit_compile=True: lamina compiles nothing; the model runs as it is.", stacklevel=outside_frame())
+        names = self._output_names()
+        own = self.__dict__
+        own["_compile_config"] = {
+            "optimizer": chosen,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": bool(jit_compile) if jit_compile != "auto" else False,
+        }
+        own["optimizer"] = chosen
+        own["_compiled_loss"] = CompiledLoss(loss, loss_weights, names) if loss is not None else None
+        own["_compiled_metrics"] = CompiledMetrics(metrics, weighted_metrics, names)
+        own["run_eagerly"], own["steps_per_execution"] = run_eagerly, steps_per_execution
+        own["compiled"] = True
+
+    def _output_names(self) -> list[str] | None:
+        return self.output_names if getattr(self, "graph", None) is not None else None  # type: ignore[attr-defined]
+
+    @property
+    def loss(self) -> Any:
+        return (self._compile_config or {}).get("loss")
+
+    @property
+    def jit_compile(self) -> bool:
+        return bool((self._compile_config or {}).get("jit_compile"))
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics of the last compile, the running loss first, then those that layers hold."""
+        found = [self._loss_tracker] if self.compiled else []
+        if self._compiled_loss is not None:
+            found += list(self._compiled_loss.trackers.values())
+        found += super().metrics  # type: ignore[misc]
+        if self._compiled_metrics is not None:
+            found += self._compiled_metrics.metrics
+        return list({id(metric): metric for metric in found}.values())
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return list(self.get_metrics_result())
+
+    def reset_metrics(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, in plain values; None if it was not called."""
+        return serialize_keras_object(self._compile_config) if self.compiled else None
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` described it."""
+        self.compile(**{key: deserialize_keras_object(value) for key, value in config.items()})
+        if getattr(self, "built", False) and self.optimizer is not None:
+            self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
+
+    def _needs_compile(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"{method}() needs a compiled model: call model.compile(optimizer, loss, ...) first.")
+
+    # What a subclass may override.
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> torch.Tensor:
+        """The scalar that training minimises: the compiled loss and everything that layers added."""
+        parts = []
+        if self._compiled_loss is not None and y is not None:
+            parts.append(self._compiled_loss(y, y_pred, sample_weight))
+        parts.extend(self.losses)  # type: ignore[attr-defined]
+        if not parts:
+            raise ValueError(
+                "There is nothing to minimise: compile() got no loss, or fit() no targets, and no layer added a loss."
+            )
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Updates the compiled metrics and returns all current values by name."""
+        if self._compiled_metrics is not None and y is not None:
+            losses = self._compiled_loss.build(y_pred) if self._compiled_loss is not None else {}
+            with torch.no_grad():
+                self._compiled_metrics.update_state(y, y_pred, sample_weight, losses)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The current values of all metrics by name."""
+        results: dict[str, Any] = {}
+        inside = {id(metric) for metric in self._compiled_metrics.metrics} if self._compiled_metrics is not None else set()
+        for metric in self.metrics:
+            if id(metric) not in inside:
+                value = metric.result()
+                results.update(value if isinstance(value, dict) else {metric.name: value})
+        if self._compiled_metrics is not None:
+            results.update(self._compiled_metrics.result())
+        return results
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step on one batch; returns the metrics' values. Override it for a training of your own."""
+        x, y, sample_weight = data_package.unpack_x_y_sample_weight(data)
+        weights = self._weights_in_fit or self.trainable_weights  # type: ignore[attr-defined]
+        for weight in weights:
+            weight.grad = None
+        y_pred = self(x, training=True)  # type: ignore[operator]
+        weights = weights or self.trainable_weights  # type: ignore[attr-defined]
+        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+        self._loss_tracker.update_state(loss.detach(), sample_weight=_batch_size(x))
+        if weights:
+            self.optimizer.scale_loss(loss).backward()
+            self.optimizer.apply([weight.grad for weight in weights], weights)
+        else:
+            warnings.warn("The model has no trainable weights: nothing is learned.", stacklevel=outside_frame())
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The evaluation of one batch; returns the metrics' values."""
+        x, y, sample_weight = data_package.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=False)  # type: ignore[operator]
+        if (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
+            self._loss_tracker.update_state(loss.detach(), sample_weight=_batch_size(x))
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """The outputs of one batch."""
+        x, _, _ = data_package.unpack_x_y_sample_weight(data)
+        return self(x, training=False)  # type: ignore[operator]
+
+    # The loops.
+
+    @accept_old_fit
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | list[int] = 1,
+    ) -> Any:
+        """Trains for a number of epochs and returns the `History`.
+
+        Parameters: as in Keras. `x`, `y`: arrays, tensors, data frames, nested lists or dicts of them, a generator, a
+        torch DataLoader or Dataset, a PyDataset. Errors, before the first step and with nothing changed: arrays of
+        different lengths, no samples, targets whose shape the loss cannot take.
+        """
+        self._needs_compile("fit")
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = data_package.train_validation_split((x, y, sample_weight), validation_split)
+        loader = data_package.make_loader(
+            x, y, sample_weight, batch_size=batch_size, steps=steps_per_epoch, shuffle=shuffle, class_weight=class_weight
+        )
+        validation = None
+        if validation_data is not None:
+            validation = self._validation_loader(validation_data, validation_batch_size or batch_size, validation_steps)
+        self._check_first_batch(loader)
+        chain = callbacks_package.as_callback_list(
+            callbacks, model=self, epochs=epochs, steps=loader.num_batches, verbose=verbose, add_history=True
+        )
+        self.stop_training = False
+        chain.on_train_begin()
+        logs: dict[str, Any] = {}
+        with self._mode(training=True):
+            for epoch in range(initial_epoch, epochs):
+                logs = self._train_epoch(epoch, loader, chain)
+                if validation is not None and _is_due(epoch, validation_freq):
+                    with self._mode(training=False):
+                        values = self._run_evaluation(validation, chain)
+                    logs.update({f"val_{name}": value for name, value in values.items()})
+                chain.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+        self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
+        chain.on_train_end(logs)
+        return self.history
+
+    def _train_epoch(self, epoch: int, loader: Any, chain: Any) -> dict[str, Any]:
+        self.reset_metrics()
+        chain.on_epoch_begin(epoch)
+        self.__dict__["_weights_in_fit"] = self.trainable_weights if getattr(self, "built", False) else None  # type: ignore[attr-defined]
+        logs: dict[str, Any] = {}
+        move = self._mover()
+        try:
+            for step, batches in _grouped(loader, self.steps_per_execution):
+                chain.on_train_batch_begin(step)
+                for batch in batches:
+                    logs = self.train_step(move(batch))
+                chain.on_train_batch_end(step + len(batches) - 1, logs)
+                if self.stop_training:
+                    break
+        finally:
+            self.__dict__["_weights_in_fit"] = None
+        loader.on_epoch_end()
+        return _plain(logs if type(self).train_step is not Trainer.train_step else self.get_metrics_result())
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and the metrics on data: a number, a list, or a dict by name with `return_dict=True`."""
+        self._needs_compile("evaluate")
+        loader = data_package.make_loader(x, y, sample_weight, batch_size=batch_size, steps=steps, purpose="evaluate")
+        self._check_first_batch(loader)
+        chain = callbacks_package.as_callback_list(
+            callbacks, model=self, epochs=1, steps=loader.num_batches, verbose=verbose, add_history=False
+        )
+        with self._mode(training=False):
+            logs = self._run_evaluation(loader, chain)
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values[0] if len(values) == 1 else values
+
+    def _run_evaluation(self, loader: Any, chain: Any) -> dict[str, Any]:
+        self.reset_metrics()
+        chain.on_test_begin()
+        logs: dict[str, Any] = {}
+        move = self._mover()
+        with torch.no_grad():
+            for step, batch in enumerate(loader):
+                chain.on_test_batch_begin(step)
+                logs = self.test_step(move(batch))
+                chain.on_test_batch_end(step, logs)
+        loader.on_epoch_end()
+        logs = _plain(logs if type(self).test_step is not Trainer.test_step else self.get_metrics_result())
+        chain.on_test_end(logs)
+        return logs
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: str | int = "auto", steps: int | None = None, callbacks: Any = None
+    ) -> Any:
+        """The outputs for all samples as NumPy arrays, in the structure of the model's outputs."""
+        loader = data_package.make_loader(x, batch_size=batch_size, steps=steps, purpose="predict")
+        chain = callbacks_package.as_callback_list(
+            callbacks, model=self, epochs=1, steps=loader.num_batches, verbose=verbose, add_history=False
+        )
+        chain.on_predict_begin()
+        results: list[Any] = []
+        move = self._mover()
+        with self._mode(training=False), torch.inference_mode() if getattr(self, "built", False) else torch.no_grad():
+            for step, batch in enumerate(loader):
+                chain.on_predict_batch_begin(step)
+                outputs = self.predict_step(move(batch))
+                results.append(outputs)
+                chain.on_predict_batch_end(step, {"outputs": outputs})
+        chain.on_predict_end()
+        return tree.map_structure(_joined, results[0], *results[1:])
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One training step on one batch; the metrics as a number, a list, or a dict."""
+        self._needs_compile("train_on_batch")
+        batch = self._single_batch(x, y, sample_weight, class_weight)
+        with self._mode(training=True):
+            logs = _plain(self.train_step(batch))
+        return logs if return_dict else _as_list(logs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss and the metrics on one batch."""
+        self._needs_compile("test_on_batch")
+        batch = self._single_batch(x, y, sample_weight, None)
+        with self._mode(training=False), torch.no_grad():
+            logs = _plain(self.test_step(batch))
+        return logs if return_dict else _as_list(logs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch as NumPy arrays."""
+        batch = self._single_batch(x, None, None, None)
+        with self._mode(training=False), torch.no_grad():
+            return tree.map_structure(_joined, self.predict_step(batch))
+
+    # Helpers.
+
+    @contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        """The modules' `training` for the block; restored module by module behind it."""
+        before = [(module, module.training) for module in self.modules()]  # type: ignore[attr-defined]
+        for module, _ in before:
+            module.__dict__["training"] = training
+        try:
+            yield
+        finally:
+            for module, was in before:
+                module.__dict__["training"] = was
+
+    def _validation_loader(self, validation_data: Any, batch_size: int | None, steps: int | None) -> Any:
+        is_arrays = isinstance(validation_data, list | tuple) and len(validation_data) in (2, 3)
+        x, y, weight = (*validation_data, None)[:3] if is_arrays else (validation_data, None, None)
+        return data_package.make_loader(x, y, weight, batch_size=batch_size, steps=steps, purpose="evaluate")
+
+    def _single_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
+        size = len(tree.flatten(x)[0])
+        loader = data_package.make_loader(x, y, sample_weight, batch_size=size, class_weight=class_weight)
+        return self._mover()(next(iter(loader)))
+
+    def _mover(self) -> Callable[[Any], Any]:
+        """Moves a batch to where the model's weights lie."""
+        weights = self.weights  # type: ignore[attr-defined]
+        device = weights[0].device if weights else torch.device("cpu")
+        if device.type == "meta":
+            raise LaminaError("The model was built on the meta device and has no weights: call model.materialize() first.")
+        if device.type == "cpu":
+            return lambda batch: batch
+
+        def move(batch: Any) -> Any:
+            return tree.map_structure(lambda t: t.to(device, non_blocking=True) if isinstance(t, torch.Tensor) else t, batch)
+
+        return move
+
+    def _check_first_batch(self, loader: Any) -> None:
+        """Targets that the loss cannot take are an error before anything is computed, where the graph is known."""
+        if self._compiled_loss is None or getattr(self, "graph", None) is None:
+            return
+        shapes = loader.peek_shapes()
+        if shapes is None or shapes[1] is None:
+            return
+        symbols = tree.map_shapes(KerasTensor, shapes[0])
+        values = self._match_inputs(symbols)  # type: ignore[attr-defined]
+        fits = all(a.ndim == b.ndim for a, b in zip(values, self.inputs, strict=True))  # type: ignore[attr-defined]
+        if not fits:
+            return
+        outputs = self.compute_output_spec(symbols)  # type: ignore[attr-defined]
+        problem = self._compiled_loss.problem(tree.map_shapes(KerasTensor, shapes[1]), outputs)
+        if problem is not None:
+            raise problem
+
+
+def _batch_size(x: Any) -> int:
+    return next(len(leaf) for leaf in tree.flatten(x) if leaf is not None)
+
+
+def _grouped(loader: Any, size: int) -> Iterator[tuple[int, list[Any]]]:
+    group: list[Any] = []
+    first = 0
+    for batch in loader:
+        group.append(batch)
+        if len(group) == size:
+            yield first, group
+            first += size
+            group = []
+    if group:
+        yield first, group
+
+
+def _is_due(epoch: int, frequency: int | list[int]) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _plain(logs: dict[str, Any]) -> dict[str, Any]:
+    """Python numbers in place of tensors."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.item() if value.numel() == 1 else value.detach().cpu().numpy()
+        return value
+
+    return {name: plain(value) for name, value in logs.items()}
+
+
+def _as_list(logs: dict[str, Any]) -> Any:
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def _joined(first: Any, *others: Any) -> Any:
+    tensors = [first, *others]
+    if not isinstance(first, torch.Tensor):
+        return np.concatenate([np.asarray(one) for one in tensors])
+    whole = torch.cat(tensors) if len(tensors) > 1 else first
+    whole = whole.detach().cpu()
+    return whole.float().numpy() if whole.dtype is torch.bfloat16 else whole.numpy()
