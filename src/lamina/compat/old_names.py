@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from lamina.base.late import late
 from lamina.base.registry import nearest
 from lamina.compat import old_layers
 from lamina.compat.calls import deprecate, shown_call, translate
@@ -25,6 +25,10 @@ RENAMED: dict[str, dict[str, str]] = {
     },
     "utils": {"plot": "plot_model"},
 }
+
+
+def _package(name: str) -> Any:
+    return importlib.import_module(f"lamina.{name}")
 
 
 def old_names(package: str) -> tuple[str, ...]:
@@ -48,7 +52,7 @@ def old_name(package: str, name: str) -> Any:
         return getattr(old_layers, name)
     if name in RENAMED.get(package, ()):
         return _renamed(package, name)
-    known = [*old_names(package), *(other for other in dir(late(package)) if not other.startswith("_"))]
+    known = [*old_names(package), *(other for other in dir(_package(package)) if not other.startswith("_"))]
     raise AttributeError(f"lamina.{package} has no {name!r}.{nearest(name, known)}")
 
 
@@ -62,7 +66,7 @@ def _renamed(package: str, name: str) -> Callable[..., Any]:
             new_args, new_kwargs = translate(name, args, kwargs)
         else:
             deprecate(shown_call(name, args, kwargs), "Keras 1", shown_call(today, args, kwargs))
-        return getattr(late(package), today)(*new_args, **new_kwargs)
+        return getattr(_package(package), today)(*new_args, **new_kwargs)
 
     old.__name__ = old.__qualname__ = name
     old.__doc__ = f"`{today}` by its name of Keras 1."

@@ -45,7 +45,7 @@ def to_tensors(value: Any, name: str = "x") -> Any:
 
 
 def is_array_like(value: Any) -> bool:
-    """Whether a value, or some part of a nested one, is data with one sample an entry, rather than a source of batches."""
+    """Whether a value, or a part of a nested one, is data with one sample an entry, not a source of batches."""
     if isinstance(value, Mapping):
         return any(map(is_array_like, value.values()))
     if isinstance(value, list | tuple):
@@ -81,13 +81,17 @@ def _to_array(value: Any, name: str) -> np.ndarray[Any, Any]:
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise ValueError(f"{name} is a list whose rows differ in length; pad_sequences makes them equal.") from error
+            raise ValueError(
+                f"{name} is a list whose rows differ in length; pad_sequences makes them equal."
+            ) from error
     if array.dtype.kind == "O":
         array = _numbers_from_objects(array, value, name)
     if array.dtype.kind not in "fiubc":
         raise ValueError(f"{name} holds values of type {array.dtype}; a model takes numbers. Encode them first.")
     # Big-endian, 16-bit unsigned and long double have no torch type; `astype` with the same type copies nothing.
-    wanted = np.float32 if array.dtype.name == "float128" else _SIGNED.get(array.dtype.name, array.dtype.newbyteorder("="))
+    wanted = (
+        np.float32 if array.dtype.name == "float128" else _SIGNED.get(array.dtype.name, array.dtype.newbyteorder("="))
+    )
     array = np.ascontiguousarray(array.astype(wanted, copy=False))
     # torch warns of read-only memory, for a model could write into it: such data is copied.
     return array if array.flags.writeable else array.copy()
@@ -102,7 +106,9 @@ def _numbers_from_objects(array: np.ndarray[Any, Any], value: Any, name: str) ->
     except (TypeError, ValueError) as error:
         columns = getattr(value, "columns", [value.name])
         kinds = {str(column): str(kind) for column, kind in zip(columns, np.atleast_1d(value.dtypes), strict=True)}
-        raise ValueError(f"{name} has columns that are no numbers; their types are {kinds}. Encode them first.") from error
+        raise ValueError(
+            f"{name} has columns that are no numbers; their types are {kinds}. Encode them first."
+        ) from error
 
 
 def named_tensors(part: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
@@ -131,7 +137,9 @@ def count_samples(parts: Batch) -> int:
         raise ValueError(f"All parts must have the same number of samples: {listed}.")
     count = next(iter(lengths.values()))
     if count == 0:
-        raise ValueError(f"There are no samples: {' and '.join(lengths)} {'have' if len(lengths) > 1 else 'has'} length 0.")
+        raise ValueError(
+            f"There are no samples: {' and '.join(lengths)} {'have' if len(lengths) > 1 else 'has'} length 0."
+        )
     return count
 
 

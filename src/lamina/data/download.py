@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
+import sys
 import tarfile
+import tempfile
 import urllib.parse
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def get_file(
     cache_subdir: str = "datasets",
     hash_algorithm: str = "auto",
     extract: bool = False,
-    archive_format: str | None = "auto",
+    archive_format: str | list[str] | None = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> str:
@@ -48,31 +50,117 @@ def get_file(
 
     Parameters: `fname`, the name in the cache, by default the last part of `origin`; `origin`, the address;
     `file_hash` (with `hash_algorithm` `"sha256"`, `"md5"` or `"auto"`, by its length) or `md5_hash`; `extract` (or
-    `untar`), to unpack a tar or zip archive into `<name>_extracted` beside it, whose path is then returned;
-    `archive_format`, `"auto"`, `"tar"`, `"zip"`, a list of those, or None; `cache_dir`, by default `cache_directory()`;
-    `force_download`, to fetch a file that is there.
+    `untar`), to unpack a tar or zip archive and return the folder's path: `x_extracted` for x.tar.gz, else
+    `fname`; `archive_format`, `"auto"`, `"tar"`, `"zip"` or a list of those; `cache_dir`, by default
+    `cache_directory()`; `force_download`, to fetch a file that is there.
 
-    A file appears under its name only when it is complete and its hash is right. A file in the cache with another hash is
-    fetched anew.
+    A file appears under its name only when it is complete and its hash is right. A file in the cache with another hash
+    is fetched anew.
 
     Errors: `DownloadError` (an OSError) without network, for a refused address, and for a wrong hash: it says the
     address and where to put the file by hand. ValueError for arguments that make no sense.
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "words.txt").write_text("shape")
+    >>> path = get_file(origin=(folder / "words.txt").as_uri(), cache_dir=folder / "cache")
+    >>> pathlib.Path(path).relative_to(folder).as_posix()
+    'cache/datasets/words.txt'
     """
     if not origin:
         raise ValueError("get_file needs origin, the address to fetch from.")
     name = os.fspath(fname) if fname else os.path.basename(urllib.parse.urlparse(origin).path)
     if not name:
         raise ValueError(f"The address {origin!r} ends in no file name; pass fname.")
+    folder = (Path(cache_dir).expanduser() if cache_dir else cache_directory()) / cache_subdir
+    if folder.resolve() not in (folder / name).resolve().parents:
+        raise ValueError(f"fname={name!r} leads out of the cache folder; name the folder with cache_dir.")
     if file_hash is None and md5_hash is not None:
         file_hash, hash_algorithm = md5_hash, "md5"
-    folder = _usable_folder(Path(cache_dir).expanduser() if cache_dir else cache_directory()) / cache_subdir
-    target = folder / name
-    if not folder.resolve() in target.resolve().parents:
-        raise ValueError(f"fname={name!r} leads out of the cache folder.")
-    algorithm = None if file_hash is None else _algorithm(hash_algorithm, file_hash)
-    present = target.is_file() and not force_download
-    if not (present and (file_hash is None or hash_of(target, algorithm) == file_hash.lower())):  # type: ignore[arg-type]
-        _fetch(origin, target, None if file_hash is None else f"{algorithm}:{file_hash.lower()}")
-    if not (extract or untar):
-        return str(target)
-    return str(_extracted(target, ("tar",) if untar and not extract else _formats(archive_format), force_download))
+    algorithm = "" if file_hash is None else _algorithm(hash_algorithm, file_hash)
+    unpack = extract or untar
+    # As in Keras: x.tar.gz unpacks to x_extracted; any other name is that of the folder, beside x_archive.
+    is_tar_name = name.endswith((".tar.gz", ".tar.bz2", ".tar.xz"))
+    archive = folder / (name if is_tar_name or not unpack else f"{name}_archive")
+    fetched = False
+    if force_download or not archive.is_file() or (file_hash and hash_of(archive, algorithm) != file_hash.lower()):
+        _fetch(origin, archive, f"{algorithm}:{file_hash.lower()}" if file_hash else None)
+        fetched = True
+    if not unpack:
+        return str(archive)
+    unpacked = folder / (f"{name.rsplit('.tar.', 1)[0]}_extracted" if is_tar_name else name)
+    if fetched or not unpacked.is_dir():
+        _extract(archive, unpacked, "tar" if untar and not extract else archive_format)
+    return str(unpacked)
+
+
+def _algorithm(chosen: str, file_hash: str) -> str:
+    if chosen == "auto":
+        chosen = "sha256" if len(file_hash) == 64 else "md5"
+    length = {"sha256": 64, "md5": 32}.get(chosen)
+    if length is None:
+        raise ValueError(f"hash_algorithm is 'auto', 'sha256' or 'md5'; got {chosen!r}.")
+    if len(file_hash) != length:
+        raise ValueError(f"A {chosen} hash has {length} digits; got {len(file_hash)}: {file_hash!r}.")
+    return chosen
+
+
+def hash_of(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+    """The hexadecimal hash of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _fetch(origin: str, target: Path, known_hash: str | None) -> None:
+    """Fetches to a name of its own beside the target and moves it there when it is whole and right."""
+    import pooch  # here, because it brings `requests` and most sessions fetch nothing
+
+    by_hand = f"Fetch it by other means and put it at {target}"
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    logger = pooch.get_logger()
+    level = logger.level
+    try:
+        logger.setLevel("WARNING")
+        print(f"Downloading {origin} to {target}", file=sys.stderr)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        is_local = urllib.parse.urlparse(origin).scheme == "file"
+        downloader = _copy_local if is_local else pooch.HTTPDownloader(timeout=TIMEOUT)
+        pooch.retrieve(origin, known_hash, fname=part.name, path=part.parent, downloader=downloader)
+        os.replace(part, target)
+    except OSError as error:  # requests' errors are OSErrors, as are those of the disk
+        raise DownloadError(f"{origin} could not be fetched to {target}: {error}. {by_hand}.") from error
+    except ValueError as error:  # pooch's word for a wrong hash
+        raise DownloadError(
+            f"{origin} does not have the {known_hash} that is expected: what came is damaged or another file. "
+            f"It was not kept. {by_hand}, or correct the hash."
+        ) from error
+    finally:
+        logger.setLevel(level)
+        part.unlink(missing_ok=True)
+
+
+def _copy_local(url: str, output_file: str, _pooch: Any) -> None:
+    shutil.copyfile(urllib.request.url2pathname(urllib.parse.urlparse(url).path), output_file)
+
+
+def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None) -> None:
+    """Unpacks beside the folder's place and then moves it there, so that half an archive is never found."""
+    formats = ["tar", "zip"] if archive_format == "auto" else archive_format
+    formats = [formats] if isinstance(formats, str) else list(formats or [])
+    if not formats or not set(formats) <= {"tar", "zip"}:
+        raise ValueError(
+            f"To extract, archive_format is 'auto', 'tar', 'zip' or a list of those; got {archive_format!r}."
+        )
+    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{folder.name}.") as scratch:
+        inside = Path(scratch) / "content"
+        if "tar" in formats and tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                tar.extractall(inside, filter="data")  # refuses what would land outside the folder
+        elif "zip" in formats and zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as zipped:
+                zipped.extractall(inside)
+        else:
+            raise DownloadError(f"{archive} is no archive of the kind {' or '.join(formats)}.")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        os.replace(inside, folder)

@@ -34,7 +34,9 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Any:
     flat = labels.reshape(-1)
     wrong = flat[(flat < 0) | (flat >= num_classes)]
     if wrong.size:
-        raise ValueError(f"{wrong[0]} is no class index: with num_classes={num_classes} they run 0 to {num_classes - 1}.")
+        raise ValueError(
+            f"{wrong[0]} is no class index: with num_classes={num_classes} they run 0 to {num_classes - 1}."
+        )
     categorical = np.zeros((flat.size, num_classes))
     categorical[np.arange(flat.size), flat] = 1.0
     return categorical.reshape(*shape, num_classes)

@@ -31,9 +31,9 @@ DEFAULT_BATCH_SIZE = 32
 class BatchLoader:
     """A source of batches `(x, y, sample_weight)`: nested torch tensors, None for a missing part.
 
-    Iterating it is one epoch. With `steps` an epoch is that many batches and the next epoch goes on where it ended, until
-    the source is used up. A source that ends within an epoch gives a warning and the epoch ends there; a source that
-    cannot start again (a generator) then has `exhausted` set, and training should stop.
+    Iterating it is one epoch. With `steps` an epoch is that many batches and the next epoch goes on where it ended,
+    until the source is used up. A source that ends within an epoch gives a warning and the epoch ends there; a source
+    that cannot start again (a generator) then has `exhausted` set, and training should stop.
 
     Attributes: `num_batches` of an epoch and `batch_size` (None when unknown), `num_samples` of an epoch (arrays only),
     `exhausted`. Methods: `peek()`, the first batch without using it up; `on_epoch_end()`.
@@ -111,35 +111,33 @@ class ArrayLoader(BatchLoader):
     """Batches of arrays: views when in order, one gather per array when shuffled; the last uneven batch is kept."""
 
     def __init__(self, parts: Batch, batch_size: int | None, steps: int | None, shuffle: bool | str):
-        self.num_samples = count_samples(parts)
-        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
+        self.num_samples = self._count = count_samples(parts)
+        self.batch_size = self._size = batch_size or DEFAULT_BATCH_SIZE
         self.shuffle = shuffle
         self._leaves, self._spec = tree.flatten_spec(parts)
-        super().__init__(-(-self.num_samples // self.batch_size), steps)
+        super().__init__(-(-self._count // self._size), steps)
 
     def _start_pass(self) -> Iterator[Batch]:
-        assert self.num_samples is not None
-        assert self.batch_size is not None
         if self.shuffle == "batch":
             return self._slices(self._starts_of_shuffled_batches())
         if self.shuffle:
-            return self._gathered(torch.randperm(self.num_samples))
-        return self._slices(range(0, self.num_samples, self.batch_size))
+            return self._gathered(torch.randperm(self._count))
+        return self._slices(range(0, self._count, self._size))
 
     def _slices(self, starts: Iterable[int]) -> Iterator[Batch]:
         for start in starts:
-            stop = min(start + self.batch_size, self.num_samples)  # type: ignore[type-var, operator]
-            yield self._assemble(lambda leaf: leaf[start:stop])  # noqa: B023  # used up before the next turn
+            window = slice(start, start + self._size)
+            yield self._assemble(lambda leaf, window=window: leaf[window])
 
     def _gathered(self, order: torch.Tensor) -> Iterator[Batch]:
-        for indices in order.split(self.batch_size):  # type: ignore[no-untyped-call]
-            yield self._assemble(lambda leaf: leaf.index_select(0, indices.to(leaf.device)))  # noqa: B023
+        for indices in order.split(self._size):  # type: ignore[no-untyped-call]
+            yield self._assemble(lambda leaf, indices=indices: leaf.index_select(0, indices.to(leaf.device)))
 
     def _starts_of_shuffled_batches(self) -> list[int]:
         """Whole batches in random order; an uneven rest stays last."""
-        full, rest = divmod(self.num_samples, self.batch_size)  # type: ignore[operator]
-        starts = (torch.randperm(full) * self.batch_size).tolist()
-        return [*starts, full * self.batch_size] if rest else starts  # type: ignore[operator]
+        full, rest = divmod(self._count, self._size)
+        starts: list[int] = (torch.randperm(full) * self._size).tolist()
+        return [*starts, full * self._size] if rest else starts
 
     def _assemble(self, take: Callable[[torch.Tensor], torch.Tensor]) -> Any:
         return tree.unflatten(self._spec, [None if leaf is None else take(leaf) for leaf in self._leaves])
@@ -170,8 +168,8 @@ class StreamLoader(BatchLoader):
     def _batch(self, item: Any) -> Batch:
         if isinstance(item, list) and not self.list_is_batch:
             raise ValueError(
-                f"A batch of {self.what} is a list of {len(item)}, which may mean several inputs or (x, y). Give a tuple: "
-                "(x,), (x, y) or (x, y, sample_weight); x itself may be a list."
+                f"A batch of {self.what} is a list of {len(item)}, which may mean several inputs or (x, y). "
+                "Give a tuple: (x,), (x, y) or (x, y, sample_weight); x itself may be a list."
             )
         parts = tuple(item) if isinstance(item, list | tuple) else (item,)
         if not 1 <= len(parts) <= 3:
@@ -244,8 +242,8 @@ def make_loader(
     Parameters: `x`, arrays (NumPy, torch, pandas, lists of numbers; also nested in dicts, lists and tuples) with one
     sample an entry of their first axis, or a source of batches: a generator, a torch DataLoader or Dataset, a
     `PyDataset`, an iterable. `y`, `sample_weight`: arrays as long as x; a source of batches brings its own.
-    `batch_size`, 32 by default, ignored by sources that make whole batches. `steps`, batches of an epoch. `shuffle`, True,
-    False or `"batch"` (whole batches change places); generators, DataLoaders and iterables keep their own order.
+    `batch_size`, 32 by default, ignored by sources that make whole batches. `steps`, batches of an epoch. `shuffle`,
+    True, False or `"batch"` (whole batches change places); generators, DataLoaders and iterables keep their own order.
     `class_weight`, from class to weight, becomes a sample weight, times `sample_weight` if there is one. `purpose`,
     `"fit"`, `"evaluate"` or `"predict"`, for messages.
 

@@ -12,9 +12,9 @@ class PyDataset:
     `(x, y, sample_weight)`. `on_epoch_begin()` and `on_epoch_end()` are called around each pass. A data set without end
     overrides `num_batches` to return None; then `steps_per_epoch` is needed.
 
-    Parameters: `workers`, how many batches are made at the same time (threads when over 1); `use_multiprocessing`, taken
-    for compatibility: the workers are threads in either case, for which NumPy, torch and file reads release the lock;
-    `max_queue_size`, how many finished batches may wait.
+    Parameters: `workers`, how many batches are made at the same time (threads when over 1); `use_multiprocessing`,
+    taken for compatibility: the workers are threads in either case, for which NumPy, torch and file reads release the
+    lock; `max_queue_size`, how many finished batches may wait.
 
     Errors: ValueError for a negative number of workers or a queue without place.
 

@@ -97,7 +97,7 @@ class Drawing:
 TITLE_SIZE, TEXT_SIZE, HEADING_SIZE = 13.0, 11.0, 17.0
 # The font that pillow carries has no glyph for these; a machine without fonts would draw an empty box.
 _SPELLED = str.maketrans(
-    {"×": "x", "−": "-", "–": "-", "→": "->", "²": "^2", "³": "^3", "—": "-", "≤": "<=", "≥": ">="}
+    {"×": "x", "−": "-", "–": "-", "→": "-&gt;", "²": "^2", "³": "^3", "—": "-", "≤": "&lt;=", "≥": "&gt;="}
 )
 
 
@@ -382,12 +382,23 @@ def lay_out(drawing: Drawing) -> Layout:
         boxes=boxes,
         frames={f.cluster: rectangle(f.across, f.down, f.width, f.height) for f in block.frames},
         routes={
-            edge: [turn(point) for point in (points[::-1] if edge in planner.flipped else points)]
+            edge: [turn(point) for point in _smoothed(points[::-1] if edge in planner.flipped else points)]
             for edge, points in block.routes.items()
         },
         labels={edge: turn(point) for edge, point in block.labels.items()},
         measured=measured,
     )
+
+
+def _smoothed(points: list[Point]) -> list[Point]:
+    """The points of a route without repetitions and without the steps that rounding errors make of straight lines."""
+    smooth = points[:1]
+    for across, down in points[1:]:
+        last_across, last_down = smooth[-1]
+        across = last_across if abs(across - last_across) < 0.5 else across
+        if across != last_across or abs(down - last_down) > 0.5:
+            smooth.append((across, down))
+    return smooth
 
 
 def to_svg(drawing: Drawing) -> str:
@@ -483,7 +494,6 @@ def _edge_svg(layout: Layout, number: int) -> str:
         (x, y), (far_x, far_y), tip = points
         along = (0.0, -1.0) if sideways else (-1.0, 0.0)
     else:
-        points = [point for point, before in zip(points, [None, *points], strict=False) if point != before]
         tip, before = points[-1], points[-2]
         way = tip[0] - before[0] if sideways else tip[1] - before[1]
         along = (1.0 if way > 0 else -1.0, 0.0) if sideways else (0.0, 1.0 if way > 0 else -1.0)
@@ -544,6 +554,7 @@ def to_png(drawing: Drawing, dpi: int = 200) -> bytes:
             width=max(1, int(width * scale)),
             height=max(1, int(height * scale)),
             font_files=[str(font)],
+            skip_system_fonts=svg.isascii(),  # they are slow to read, and only needed for letters pillow's font lacks
         )
 
 

@@ -403,12 +403,12 @@ def backward(items: Iterable[Vertex], pairs: set[tuple[Vertex, Vertex]]) -> set[
         walk: dict[Vertex, Iterator[Vertex]] = {} if start in done else {start: iter(after[start])}
         while walk:
             item, targets = next(reversed(walk.items()))
-            target: Vertex | None = next(targets, None)
-            if target is None:
+            following: Vertex | None = next(targets, None)
+            if following is None:
                 walk.popitem()
                 done.add(item)
-            elif target in walk:
-                found.add((item, target))
-            elif target not in done:
-                walk[target] = iter(after[target])
+            elif following in walk:
+                found.add((item, following))
+            elif following not in done:
+                walk[following] = iter(after[following])
     return found

@@ -78,7 +78,7 @@ class Layer(Configurable, WeightOwner):
         own["_inbound_nodes"] = []
         own["_outbound_nodes"] = []
         own["_build_shapes"] = None
-        own["_settled"] = False
+        own["_seen_outputs"] = []
         own["_initial_weights"] = kwargs.pop("weights", None)
         own["_declared_shape"] = _declared_shape(kwargs)
         if kwargs:
@@ -219,6 +219,8 @@ class Layer(Configurable, WeightOwner):
             raise reason from error
         finally:
             CONTEXT.training, CONTEXT.compute_dtype, CONTEXT.names, CONTEXT.depth = before
+        if len(self._seen_outputs) < 2 or in_trial():
+            symbolic.note_outputs(self, outputs)
         if self.activity_regularizer is not None:
             for output in tree.flatten(outputs):
                 self.add_loss(self.activity_regularizer(output))
@@ -355,6 +357,14 @@ class Layer(Configurable, WeightOwner):
     def _symbolic_inputs(self) -> Any:
         tensors = symbolic.only_call(self).input_tensors
         return tensors[0] if len(tensors) == 1 else tensors
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the outputs: of the layer's only symbolic call, else as seen in the first real call; None where
+        a size is open. Errors: a ValueError before any call and after several symbolic ones."""
+        if not self._inbound_nodes and self._seen_outputs:
+            return symbolic.seen_shape(self)
+        return shape_of(symbolic.only_call(self).outputs)
 
     @property
     def output(self) -> Any:

@@ -10,7 +10,7 @@ from lamina.base import tree
 from lamina.base.errors import LaminaError, ShapeError
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
-from lamina.graph.probe import probe
+from lamina.graph.probe import in_trial, probe
 from lamina.layers.context import CONTEXT
 from lamina.layers.signature import shape_of
 from lamina.shapes import Axes
@@ -101,6 +101,26 @@ def only_call(layer: Any) -> Node:
             f"Keep what each call returned. The outputs: {shapes}."
         )
     return nodes[0]
+
+
+def note_outputs(layer: Any, outputs: Any) -> None:
+    """Keeps the outputs' shape of the first real call, or of the two runs of a probe, for summaries."""
+    shape = shape_of(outputs)
+    seen = layer._seen_outputs
+    if in_trial():
+        del seen[:-1]
+        seen.append(shape)
+    else:  # a real batch: its size is no property of the layer
+        opened = tree.map_shapes(lambda one: (None, *one[1:]), shape)
+        seen[:] = [opened, opened]
+
+
+def seen_shape(layer: Any) -> Any:
+    """The shape that `note_outputs` kept: None where the two runs of a probe differ."""
+    first, second = layer._seen_outputs[0], layer._seen_outputs[-1]
+    if tree.is_shape(first) and tree.is_shape(second) and len(first) == len(second):
+        return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+    return first
 
 
 # Masks.

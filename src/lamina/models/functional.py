@@ -18,6 +18,7 @@ from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models import functional_config
+from lamina.models.cuts import warn_if_cut_in_block
 from lamina.models.model import Model
 from lamina.training.trainer import Trainer
 
@@ -36,6 +37,7 @@ class Functional(Model):
         self._set_graph(Graph(*map(_as_given, (inputs, outputs))))
         if trainable is not None:
             self.trainable = trainable
+        warn_if_cut_in_block(self, self.graph)
 
     def _set_graph(self, graph: Graph) -> None:
         own = self.__dict__

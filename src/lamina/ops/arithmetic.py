@@ -485,7 +485,8 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
         raise ValueError("where() takes both x1 and x2, or neither.")
     if x1 is None:
         return torch.stack(torch.where(condition))
-    return torch.where(condition, *promote(x1, x2))
+    x1, x2 = promote(x1, x2)
+    return torch.where(condition, x1, x2)
 
 
 @public("ops")

@@ -353,7 +353,7 @@ def matrix_rank(x: Any, tol: float | None = None) -> Tensor:
     >>> matrix_rank([[1.0, 0.0], [2.0, 0.0]]).tolist()
     1
     """
-    return torch.linalg.matrix_rank(as_float(x), tol).to(torch.int32)
+    return torch.linalg.matrix_rank(as_float(x), atol=tol).to(torch.int32)
 
 
 @public("ops")
@@ -398,4 +398,5 @@ def cdist(x: Any, y: Any) -> Tensor:
     >>> cdist([[0.0, 0.0]], [[3.0, 4.0]]).tolist()
     [[5.0]]
     """
-    return torch.cdist(*promote(x, y, floating=True))
+    x, y = promote(x, y, floating=True)
+    return torch.cdist(x, y)

@@ -359,7 +359,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         raise ValueError(f"mode is 'constant', 'reflect', 'symmetric', 'edge' or 'wrap'; got {mode!r}.")
     for axis, (before, after) in enumerate(widths):
         if before or after:  # NumPy pads the indices of the axis, torch gathers them
-            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)
+            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
             x = torch.index_select(x, axis, torch.as_tensor(places, device=x.device))
     return x
 

@@ -1,0 +1,355 @@
+"""Why each size and each parameter count is what it is: the shape rules read with sizes that write their formulas."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lamina.base import tree
+from lamina.base.errors import LaminaError
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.graph.node import Node
+from lamina.layers.input_layer import InputLayer
+from lamina.layers.layer import Layer
+from lamina.layers.weights import weight_name
+from lamina.shapes import Axes, Dim
+
+SPATIAL_NAMES = ("height", "width", "depth", "steps")
+_LABEL = 14
+
+
+@dataclass(frozen=True)
+class AxisArithmetic:
+    """One axis of an output: its name, its size, and how the size came about ("" where it is handed on)."""
+
+    name: str
+    size: int | None
+    formula: str = ""
+    arithmetic: str = ""
+
+    def __str__(self) -> str:
+        size = "open" if self.size is None else f"{self.size:,}"
+        if not self.formula:
+            return size
+        if self.size is None:
+            return self.formula
+        return f"{self.arithmetic} = {size}"
+
+
+@dataclass(frozen=True)
+class WeightFormula:
+    """The number of elements of one weight: `7·7·3·64`, and what each factor is."""
+
+    name: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...] | None
+    trainable: bool
+
+    @property
+    def numbers(self) -> str:
+        return "·".join(map(str, self.shape)) or "1"
+
+    @property
+    def words(self) -> str:
+        return "·".join(self.axes) if self.axes is not None else self.numbers
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class LayerExplanation:
+    """One call of one layer: shapes in and out, the arithmetic of each output axis, the parameter formula."""
+
+    name: str
+    class_name: str
+    received: tuple[tuple[int | None, ...], ...]
+    received_axes: tuple[tuple[str, ...], ...]
+    outputs: tuple[tuple[int | None, ...], ...]
+    axes: tuple[AxisArithmetic, ...]
+    weights: tuple[WeightFormula, ...]
+    note: str = ""
+    inner: ModelExplanation | None = None
+
+    @property
+    def parameters(self) -> int:
+        return sum(weight.count for weight in self.weights)
+
+    @property
+    def parameter_formula(self) -> str:
+        """`7·7·3·64 + 64 = 9,472`."""
+        if not self.weights:
+            return "0"
+        terms = [weight.numbers for weight in self.weights]
+        joined = " + ".join(terms)
+        return joined if joined == str(self.parameters) else f"{joined} = {self.parameters:,}"
+
+    @property
+    def parameter_words(self) -> str:
+        """`kernel height·kernel width·input channels·filters + filters`."""
+        return " + ".join(weight.words for weight in self.weights)
+
+    def lines(self) -> Iterator[str]:
+        shapes = f"{_shapes(self.received)} → {_shapes(self.outputs)}" if self.received else _shapes(self.outputs)
+        yield from _wrapped(f"{self.name} ({self.class_name})  ", shapes, indent="    ")
+        for axis in self.axes:
+            if axis.formula or not self.received:
+                yield from _wrapped(f"  {axis.name:<{_LABEL}}", str(axis), indent=" " * (_LABEL + 2))
+        if self.note:
+            yield from _wrapped(f"  {'shape':<{_LABEL}}", self.note, indent=" " * (_LABEL + 2))
+        if self.weights and self.inner is None:
+            yield from _wrapped(f"  {'parameters':<{_LABEL}}", self.parameter_formula, indent=" " * (_LABEL + 2))
+            yield from _wrapped(" " * (_LABEL + 2), self.parameter_words, indent=" " * (_LABEL + 2))
+        elif self.inner is not None:
+            yield f"  {'parameters':<{_LABEL}}{self.parameters:,} in {len(self.inner.layers)} layers"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "class_name": self.class_name,
+            "received": [list(shape) for shape in self.received],
+            "received_axes": [list(names) for names in self.received_axes],
+            "outputs": [list(shape) for shape in self.outputs],
+            "axes": [vars(axis) | {"text": str(axis)} for axis in self.axes],
+            "parameters": self.parameters,
+            "parameter_formula": self.parameter_formula,
+            "parameter_words": self.parameter_words,
+        }
+
+
+@dataclass(frozen=True)
+class ModelExplanation:
+    """The explanation of every layer of a model, in its order, and what the parameter count depends on."""
+
+    name: str
+    layers: tuple[LayerExplanation, ...]
+    parameters: int
+    size_dependent: tuple[str, ...] = field(default=())
+    complete: bool = True
+
+    @property
+    def conclusion(self) -> str:
+        """Whether the parameter count follows the size of the input."""
+        if self.size_dependent:
+            layers = ", ".join(map(repr, self.size_dependent))
+            return (
+                f"The parameter count, {self.parameters:,}, follows the input's size: {layers} "
+                f"{'has' if len(self.size_dependent) == 1 else 'have'} a weight for every position of it."
+            )
+        if not self.complete:
+            return f"{self.parameters:,} parameters."
+        return (
+            f"No height, width or length of the input occurs in any parameter formula: the count, "
+            f"{self.parameters:,}, is the same for every input size."
+        )
+
+    def __getitem__(self, name: str) -> LayerExplanation:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"no layer {name!r}")
+
+    def __str__(self) -> str:
+        blocks = [str(layer) for layer in self.layers]
+        return "\n".join([*blocks, "", *textwrap.wrap(self.conclusion, 80)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "parameters": self.parameters,
+            "size_dependent": list(self.size_dependent),
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+
+
+def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _wrapped(first: str, text: str, indent: str) -> list[str]:
+    joined = textwrap.wrap(
+        text, 80, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return joined or [first]
+
+
+def explain_model(model: Any, layer: Any = None) -> Any:
+    """The `ModelExplanation` of a graph, or the `LayerExplanation` of one layer (by name or itself).
+
+    Errors: a LaminaError when the model is no graph yet: its sizes are not known before it is built on an input.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((28, 28, 1)), lamina.layers.Conv2D(16, 3, name="conv")])
+    >>> print(model.explain("conv"))
+    conv (Conv2D)  (None, 28, 28, 1) → (None, 26, 26, 16)
+      height        28 − 3 + 1 = 26
+      width         28 − 3 + 1 = 26
+      channels      16
+      parameters    3·3·1·16 + 16 = 160
+                    kernel height·kernel width·input channels·filters + filters
+    """
+    graph = getattr(model, "graph", None)
+    if graph is None:
+        raise LaminaError(
+            f"{model.title} is no graph with known sizes. Give a Sequential an Input, or call explain() on the layers: "
+            f"lamina.explain.explain_layer(layer, input_shape)."
+        )
+    if layer is not None:
+        wanted = model.get_layer(layer) if isinstance(layer, str) else layer
+        node = next(node for node in graph.topology.nodes if node.operation is wanted)
+        return explain_node(node)
+    explanations = [explain_node(node) for node in _in_order(graph)]
+    dependent = _size_dependent(graph)
+    return ModelExplanation(
+        model.name, tuple(explanations), model.count_params(), tuple(dependent or ()), complete=dependent is not None
+    )
+
+
+def explain_layer(layer: Any, input_shape: Any) -> LayerExplanation:
+    """One layer on an input shape (batch axis first; a list of shapes for a merging layer).
+
+    >>> import lamina
+    >>> lamina.explain.explain_layer(lamina.layers.Dense(10, name="head"), (None, 128)).parameter_formula
+    '128·10 + 10 = 1,290'
+    """
+    symbols = tree.map_shapes(lambda shape: KerasTensor(shape, layer.compute_dtype), input_shape)
+    layer._ensure_built((symbols,), {})
+    outputs = layer.compute_output_spec(symbols)
+    received = [symbol for symbol in tree.flatten(symbols) if isinstance(symbol, KerasTensor)]
+    return _explain(layer, received, outputs)
+
+
+def _in_order(graph: Any) -> list[Node]:
+    """The graph's nodes in the order of its layers."""
+    rank = {id(operation): index for index, operation in enumerate(graph.operations)}
+    return sorted(graph.topology.nodes, key=lambda node: rank[id(node.operation)])
+
+
+def explain_node(node: Node) -> LayerExplanation:
+    """One call in a graph."""
+    return _explain(node.operation, node.input_tensors, node.outputs)
+
+
+def _explain(operation: Any, received: list[KerasTensor], outputs: Any) -> LayerExplanation:
+    produced = [leaf for leaf in tree.flatten(outputs) if isinstance(leaf, KerasTensor)]
+    axes, note = _axes_of(operation, received, produced)
+    is_layer = isinstance(operation, Layer)
+    names = tuple(operation.axis_names(tensor.ndim) if is_layer else Axes.of(tensor.shape).names for tensor in received)
+    inner = explain_model(operation) if getattr(operation, "graph", None) is not None else None
+    return LayerExplanation(
+        operation.name,
+        type(operation).__name__,
+        tuple(tensor.shape for tensor in received),
+        names,
+        tuple(tensor.shape for tensor in produced),
+        axes,
+        tuple(_weights_of(operation)) if is_layer else (),
+        note,
+        inner,
+    )
+
+
+def _weights_of(layer: Any) -> Iterator[WeightFormula]:
+    for weight in layer.weights:
+        axes = getattr(weight, "axes", None)
+        yield WeightFormula(weight_name(weight), tuple(weight.shape), axes, bool(weight.requires_grad))
+
+
+def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTensor]) -> tuple[Any, str]:
+    """The arithmetic of the output's axes, or a note where no rule states it."""
+    if isinstance(operation, InputLayer):
+        axes = Axes.of(produced[0].shape)
+        return tuple(AxisArithmetic(name, size) for name, size in axes if name != "batch"), ""
+    if not getattr(operation, "_has_rule", False):
+        if getattr(operation, "graph", None) is not None:
+            return (), ""
+        return (), "no rule is stated; found by running the code on tensors without values"
+    inputs = [Axes(operation.axis_names(t.ndim), t.shape).named() for t in received]
+    if len(inputs) > 1:
+        inputs = [_numbered(axes, index) for index, axes in enumerate(inputs)]
+    result = operation.shape_rule(*inputs)
+    if not isinstance(result, Axes):
+        return (), "several outputs"
+    handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}
+    return tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result)), ""
+
+
+def _numbered(axes: Axes, index: int) -> Axes:
+    """The axes of the second, third, ... input under names of their own in the formulas."""
+    if index == 0:
+        return axes
+    marks = "".join(chr(0x2080 + int(digit)) for digit in str(index + 1))
+    sizes = (Dim(f"{name}{marks}", size.value if isinstance(size, Dim) else size) for name, size in axes)
+    return Axes(axes.names, tuple(sizes))
+
+
+def _axis(name: str, index: int, size: Any, handed_on: set[tuple[str, int]]) -> AxisArithmetic:
+    if isinstance(size, Dim):
+        if size.is_formula:
+            return AxisArithmetic(name, size.value, size.formula, size.arithmetic)
+        return AxisArithmetic(name, size.value)
+    if size is None or (name == "batch" and (name, index) in handed_on):
+        return AxisArithmetic(name, size)
+    return AxisArithmetic(name, size, str(size), "")
+
+
+def _size_dependent(graph: Any) -> list[str] | None:
+    """The layers whose weights have an axis that grows with the input's size; None where a rule is missing.
+
+    Sizes of the model's inputs flow through the rules as named `Dim`s; a weight that reads an axis in whose formula a
+    spatial name occurs depends on the size.
+    """
+    flowing: dict[int, tuple[Any, ...]] = {}
+    for tensor in graph.inputs:
+        flowing[id(tensor)] = Axes.of(tensor.shape).named().sizes
+    dependent: list[str] = []
+    for node in graph.topology.nodes:
+        layer = node.operation
+        if all(id(tensor) in flowing for tensor in node.output_tensors):
+            continue
+        inputs = (
+            [Axes(layer.axis_names(t.ndim), flowing[id(t)]) for t in node.input_tensors]
+            if isinstance(layer, Layer)
+            else []
+        )
+        if isinstance(layer, Layer) and layer.weights and any(_reads_size(layer, axes) for axes in inputs):
+            dependent.append(layer.name)
+        if getattr(layer, "_has_rule", False):
+            result = layer.shape_rule(*inputs)
+            results = [result] if isinstance(result, Axes) else list(result)
+            sizes = [axes.sizes for axes in results]
+        elif (
+            isinstance(layer, Layer)
+            and getattr(layer, "graph", None) is not None
+            and _size_dependent(layer.graph) == []
+        ):
+            sizes = [tensor.shape for tensor in node.output_tensors]
+        elif not isinstance(layer, Layer):
+            sizes = [tensor.shape for tensor in node.output_tensors]
+        else:
+            return None
+        for tensor, one in zip(node.output_tensors, sizes, strict=True):
+            flowing[id(tensor)] = tuple(one)
+    return list(dict.fromkeys(dependent))
+
+
+def _reads_size(layer: Any, axes: Axes) -> bool:
+    """Whether an axis on which the layer's weights depend carries a spatial size of the model's input."""
+    read = [size for name, size in axes if name in ("channels", "features")] or [axes.sizes[-1]]
+    own_axes = {name for weight in layer.weights for name in getattr(weight, "axes", None) or ()}
+    read += [size for name, size in axes if name in own_axes]
+    return any(isinstance(size, Dim) and any(word in size.formula for word in SPATIAL_NAMES) for size in read)

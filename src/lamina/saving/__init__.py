@@ -1,0 +1,43 @@
+"""Floor 8: `.keras`, `.weights.h5`, legacy `.h5` weights, safetensors, and the registry for custom classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina.base.registry import (
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.saving.archive import load_model, save_model
+from lamina.saving.channels import adapt_kernel
+from lamina.saving.weight_files import load_weights, save_weights
+
+CustomObjectScope = custom_object_scope
+
+__all__ = [
+    "CustomObjectScope",
+    "adapt_kernel",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "load_model",
+    "load_weights",
+    "register_keras_serializable",
+    "save_model",
+    "save_weights",
+    "serialize_keras_object",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KerasFileEditor":
+        from lamina.base.errors import UnfinishedError
+
+        raise UnfinishedError("lamina.saving does not have KerasFileEditor yet.")
+    raise AttributeError(f"lamina.saving has no {name!r}.")
