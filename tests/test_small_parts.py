@@ -139,7 +139,6 @@ ALIASES = [
     "zeros",
     "one",
     "ones",
-    "constant",
     "normal",
     "uniform",
     "random_normal",

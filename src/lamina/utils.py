@@ -17,6 +17,7 @@ from lamina.data import PyDataset, get_file, normalize, to_categorical
 from lamina.data import PyDataset as Sequence
 from lamina.engine.random import set_random_seed
 from lamina.graph.keras_tensor import is_keras_tensor
+from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 CustomObjectScope = custom_object_scope
 
@@ -49,9 +50,11 @@ __all__ = [
     "get_registered_object",
     "is_keras_tensor",
     "normalize",
+    "pack_x_y_sample_weight",
     "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]

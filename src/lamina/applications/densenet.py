@@ -9,7 +9,15 @@ from lamina.applications.ending import Architecture, Request, build
 from lamina.applications.preprocessing import torch_mode
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
-from lamina.layers import Activation, AveragePooling2D, BatchNormalization, Concatenate, Conv2D, MaxPooling2D, ZeroPadding2D
+from lamina.layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    MaxPooling2D,
+    ZeroPadding2D,
+)
 from lamina.models import Model
 
 GROWTH = 32  # channels that each layer of a block adds

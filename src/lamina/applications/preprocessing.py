@@ -19,7 +19,9 @@ def _channels(values: tuple[float, ...], rank: int, data_format: str | None) -> 
     return np.asarray(values, "float32").reshape(shape)
 
 
-def _affine(x: Any, scale: float, mean: tuple[float, ...], std: tuple[float, ...] | None, data_format: str | None) -> Any:
+def _affine(
+    x: Any, scale: float, mean: tuple[float, ...], std: tuple[float, ...] | None, data_format: str | None
+) -> Any:
     """(x·scale − mean)/std per channel."""
     if isinstance(x, np.ndarray):
         result = x.astype(config.floatx()) * scale - _channels(mean, x.ndim, data_format)

@@ -63,7 +63,9 @@ def _block(x: KerasTensor, filters: int, stride: int, project: bool, name: str) 
         shortcut = Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
         shortcut = _normalize(shortcut, f"{name}_0_bn")
     for number, (width, kernel, strides) in enumerate([(filters, 1, stride), (filters, 3, 1)], start=1):
-        x = Conv2D(width, kernel, strides=strides, padding="same" if kernel > 1 else "valid", name=f"{name}_{number}_conv")(x)
+        x = Conv2D(
+            width, kernel, strides=strides, padding="same" if kernel > 1 else "valid", name=f"{name}_{number}_conv"
+        )(x)
         x = _normalize(x, f"{name}_{number}_bn")
         x = Activation("relu", name=f"{name}_{number}_relu")(x)
     x = Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)

@@ -52,7 +52,7 @@ def image_data_format() -> str:
 
 def set_image_data_format(data_format: str) -> None:
     """Sets the default order of image axes, `"channels_last"` or `"channels_first"`."""
-    _choose("data_format", data_format, _DATA_FORMATS)
+    _choose("image_data_format", data_format, _DATA_FORMATS)
 
 
 def standardize_data_format(data_format: str | None) -> str:
@@ -76,4 +76,4 @@ def set_shape_policy(policy: str) -> None:
     `"strict"`: every `ShapeWarning` is a `ShapeError`.
     `"legacy"`: what Keras 2 allowed runs, with the warning.
     """
-    _choose("shape policy", policy, _SHAPE_POLICIES)
+    _choose("shape_policy", policy, _SHAPE_POLICIES)

@@ -56,8 +56,8 @@ def public(package: str, *aliases: str, name: str | None = None) -> Callable[[T]
 
 def public_name(thing: Any) -> tuple[str, str] | None:
     """`("layers", "Dense")` for lamina's own classes and functions, else None. Subclasses do not inherit it."""
-    found = vars(thing).get("__lamina_public__") if isinstance(thing, type) else getattr(thing, "__lamina_public__", None)
-    return found
+    own = vars(thing) if isinstance(thing, type) else getattr(thing, "__dict__", {})
+    return own.get("__lamina_public__")
 
 
 def lookup(package: str, name: str) -> Any:

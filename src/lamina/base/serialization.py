@@ -124,7 +124,9 @@ def serialize_keras_object(thing: Any) -> Any:
     if hasattr(thing, "detach") and hasattr(thing, "numpy"):
         array = thing.detach().cpu().numpy()
         return {"class_name": "__tensor__", "config": {"value": array.tolist(), "dtype": str(array.dtype)}}
-    raise LaminaError(f"{thing!r} cannot be written into a config: it is a {type(thing).__name__} with no get_config().")
+    raise LaminaError(
+        f"{thing!r} cannot be written into a config: it is a {type(thing).__name__} with no get_config()."
+    )
 
 
 def _serialize_function(thing: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -139,11 +139,7 @@ class CallbackList:
         self._hooks = {hook: tuple(_written(hook, self.callbacks)) for hook in HOOKS}
         # Tensors are turned into numbers at a batch (which waits for the device) only for callbacks that need it.
         self._converts = {
-            hook: any(
-                not getattr(callback, "takes_tensors", False)
-                for callback in self.callbacks
-                if next(_written(hook, [callback]), None)
-            )
+            hook: any(_written(hook, (callback for callback in self.callbacks if not _takes_tensors(callback))))
             for hook in _BATCH_HOOKS
         }
 
@@ -243,7 +239,11 @@ def _flat(callbacks: Any) -> Iterable[Any]:
         yield callbacks
 
 
-def _written(hook: str, callbacks: Iterable[Any]) -> Iterable[Callable[..., None]]:
+def _takes_tensors(callback: Any) -> bool:
+    return getattr(callback, "takes_tensors", False)
+
+
+def _written(hook: str, callbacks: Iterable[Any]) -> Iterator[Callable[..., None]]:
     """The hook of each callback that does something: its class or the instance replaces the empty one."""
     aliases = {f"on_train_batch_{edge}": f"on_batch_{edge}" for edge in ("begin", "end")}
     for callback in callbacks:

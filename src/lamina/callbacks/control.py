@@ -170,8 +170,8 @@ class EarlyStopping(MonitorCallback):
 class ReduceLROnPlateau(MonitorCallback):
     """Multiplies the learning rate by `factor` when a metric has not improved for `patience` epochs.
 
-    Parameters: `monitor`, `mode`; `factor`, below 1; `patience`; `verbose=1` says so; `min_delta`, the least change that
-    counts; `cooldown`, epochs after a reduction in which nothing is counted; `min_lr`, the least learning rate.
+    Parameters: `monitor`, `mode`; `factor`, below 1; `patience`; `verbose=1` says so; `min_delta`, the least change
+    that counts; `cooldown`, epochs after a reduction in which nothing is counted; `min_lr`, the least learning rate.
     The epoch's logs get `learning_rate`. Errors: ValueError for a factor of 1 or more.
     """
 
@@ -237,8 +237,11 @@ class LearningRateScheduler(Callback):
     """Sets the learning rate at the start of each epoch.
 
     Parameters: `schedule(epoch, learning_rate)` or `schedule(epoch)`, which returns the new rate; `verbose=1` says it.
-    The epoch's logs get `learning_rate`. Errors: ValueError when the schedule returns no number, or the model's optimizer
-    has no `learning_rate`.
+    The epoch's logs get `learning_rate`. Errors: ValueError when the schedule returns no number, or the model's
+    optimizer has no `learning_rate`.
+
+    >>> LearningRateScheduler(lambda epoch: 0.1 * 0.5**epoch).schedule(1)
+    0.05
     """
 
     def __init__(self, schedule: Callable[..., Any], verbose: int = 0):
@@ -336,8 +339,8 @@ class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights, after epochs or every so many batches.
 
     Parameters: `filepath`, ending in `.keras` (or the old `.h5`), with `save_weights_only` in `.weights.h5`; it may hold
-    `{epoch:02d}`, `{batch}` and entries of the logs such as `{val_loss:.2f}`; `monitor`, `mode` and `save_best_only`, to
-    save only when the metric improved; `save_freq`, `"epoch"` or a number of batches; `initial_value_threshold`, a
+    `{epoch:02d}`, `{batch}` and entries of the logs such as `{val_loss:.2f}`; `monitor`, `mode` and `save_best_only`,
+    to save only when the metric improved; `save_freq`, `"epoch"` or a number of batches; `initial_value_threshold`, a
     value that the first saved model must beat; `verbose=1` says what is done.
 
     Errors: ValueError for another ending or `save_freq`; KeyError for a placeholder that the logs do not have.
@@ -390,11 +393,12 @@ class ModelCheckpoint(MonitorCallback):
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         path = self._path(epoch, batch, logs)
         reason = self._reason_to_save(logs)
-        if self.verbose:
-            what = f"saving to {path}" if reason is not None else f"no better than {self.best:.5f}, not saved"
-            print(f"\nEpoch {epoch + 1}: {reason or ''}{self.monitor + ' is ' if reason is None else ''}{what}")
         if reason is None:
+            if self.verbose:
+                print(f"\nEpoch {epoch + 1}: {self.monitor} is no better than {self.best:.5f}; the model is not saved")
             return
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: {reason}saving to {path}")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)

@@ -18,8 +18,8 @@ _NARROWEST_BAR = 5
 class Progbar:
     """A bar such as `3/12 ━━━━━━━━━ 2s 250ms/step - loss: 0.5`, with the time left, then the time it took.
 
-    On a terminal (or in a notebook) it is redrawn in place, cut to the width of the terminal; where the output is a file
-    or a pipe, and with `verbose=2`, it is one line at the end.
+    On a terminal (or in a notebook) it is redrawn in place, cut to the width of the terminal; where the output is a
+    file or a pipe, and with `verbose=2`, it is one line at the end.
 
     Parameters: `target`, the number of steps, None when unknown; `width` of the bar in characters; `verbose`, 0 for
     nothing, 1, 2; `interval`, least seconds between two drawings; `stateful_metrics`, names shown as they come, while

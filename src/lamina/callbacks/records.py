@@ -37,7 +37,7 @@ class History(Callback):
 
 
 class ProgbarLogger(Callback):
-    """Shows the progress of `fit`, `evaluate` and `predict` with a `Progbar`; `params` say `verbose`, `epochs`, `steps`."""
+    """Shows the progress of `fit`, `evaluate` and `predict` with a `Progbar`; `params` give verbose, epochs, steps."""
 
     takes_tensors = True  # at most twenty drawings a second look at the logs
 

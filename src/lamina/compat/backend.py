@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from lamina.base.errors import LaminaError
 from lamina.base.late import late
 from lamina.base.registry import nearest
 from lamina.compat.calls import deprecate
+from lamina.compat.rows import words
 from lamina.engine import random
 from lamina.engine.dtypes import standardize_dtype
 from lamina.engine.variable import Variable
@@ -34,13 +36,13 @@ from lamina.engine.variable import Variable
 _OPS: dict[str, str] = {
     **{
         name: name
-        for name in (
-            "abs all any arange argmax argmin cast clip concatenate cos cumprod cumsum dot elu equal exp expand_dims eye"
-            " greater greater_equal hard_sigmoid less less_equal log logsumexp max maximum mean min minimum moveaxis"
-            " not_equal one_hot ones ones_like prod relu reshape round shape sigmoid sign sin softmax softplus softsign"
-            " sqrt square squeeze stack std sum tanh tile transpose var zeros zeros_like binary_crossentropy"
+        for name in words(
+            "abs all any arange argmax argmin cast clip concatenate cos cumprod cumsum dot elu equal exp expand_dims"
+            " eye greater greater_equal hard_sigmoid less less_equal log logsumexp max maximum mean min minimum"
+            " moveaxis not_equal one_hot ones ones_like prod relu reshape round shape sigmoid sign sin softmax softplus"
+            " softsign sqrt square squeeze stack std sum tanh tile transpose var zeros zeros_like binary_crossentropy"
             " categorical_crossentropy sparse_categorical_crossentropy"
-        ).split()
+        )
     },
     "gather": "take",
     "permute_dimensions": "transpose",
@@ -58,7 +60,7 @@ _GONE: dict[str, str] = {
     "gradients": "use torch: loss.backward() and v.grad, or torch.autograd.grad(loss, variables)",
     "in_train_phase": "a layer's call(x, training=None) is told whether it trains",
     "in_test_phase": "a layer's call(x, training=None) is told whether it trains",
-    "learning_phase": "a layer's call(x, training=None) is told whether it trains; a model is called with training=True",
+    "learning_phase": "a layer's call(x, training=None) is told whether it trains",
     "placeholder": "use keras.Input(shape)",
     "set_learning_phase": "call the model with training=True or training=False",
     "set_session": "there are no sessions",
@@ -191,8 +193,8 @@ def flatten(x: Any) -> Any:
 
 def batch_flatten(x: Any) -> Any:
     """Each row's elements on one axis; shape: (batch, ...) to (batch, elements of a row)."""
-    sizes = int_shape(x)[1:]
-    return late("ops").reshape(x, (-1, -1 if None in sizes else int(np.prod(sizes))))
+    sizes = [-1 if size is None else size for size in int_shape(x)[1:]]
+    return late("ops").reshape(x, (-1, -1 if -1 in sizes else math.prod(sizes)))
 
 
 def repeat(x: Any, n: int) -> Any:
@@ -233,7 +235,9 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     return late("ops").expand_dims(product, -1) if len(result) == 1 else product
 
 
-def random_normal(shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Any:
+def random_normal(
+    shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None
+) -> Any:
     """Numbers of the normal distribution, of this shape."""
     return random.normal(shape, mean, stddev, dtype, seed)
 

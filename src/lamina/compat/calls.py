@@ -10,11 +10,11 @@ from typing import Any
 from lamina.base import registry
 from lamina.base.errors import outside_frame
 from lamina.base.serialization import constructor_names
-from lamina.compat.rows import Row, Spelling
+from lamina.compat.rows import Row, Spelling, words
 from lamina.compat.spellings import SPELLINGS
 
 # What every layer takes besides its own constructor's arguments.
-LAYER_KEYWORDS = frozenset("input_shape batch_input_shape batch_shape input_dim batch_size weights".split())
+LAYER_KEYWORDS = frozenset(words("input_shape batch_input_shape batch_shape input_dim batch_size weights"))
 _SHOWN_LENGTH = 60
 
 Keywords = dict[str, Any]

@@ -9,6 +9,11 @@ from typing import Any
 Hook = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A long list of names, written as a text."""
+    return tuple(text.split())
+
+
 def same(value: Any) -> Any:
     return value
 

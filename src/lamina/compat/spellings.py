@@ -13,7 +13,7 @@ from typing import Any
 
 from lamina.base import registry
 from lamina.base.late import late
-from lamina.compat.rows import Row, Spelling
+from lamina.compat.rows import Row, Spelling, words
 
 # Values -------------------------------------------------------------------------------------------------------------
 
@@ -74,9 +74,7 @@ _ORDERING = Row("dim_ordering", "data_format", _data_format)
 _FILTERS = Row("nb_filter", "filters")
 _ATROUS = Row("atrous_rate", "dilation_rate")
 _RATE = Row("p", "rate")
-_LAST_POSITIONS = (
-    "W_regularizer b_regularizer activity_regularizer W_constraint b_constraint bias".split()  # in Keras 1's order
-)
+_LAST_POSITIONS = words("W_regularizer b_regularizer activity_regularizer W_constraint b_constraint bias")
 
 
 def _sequence_shape(length: Any, features: Any) -> tuple[Any, Any]:
@@ -223,7 +221,7 @@ _OPTIMIZERS: dict[tuple[str, ...], Spelling] = {
 
 _WORKERS = tuple(
     Row(name, note=f"{name} is dropped: parallel loading is the data set's own (PyDataset, DataLoader)")
-    for name in "workers use_multiprocessing max_queue_size max_q_size nb_worker pickle_safe".split()
+    for name in words("workers use_multiprocessing max_queue_size max_q_size nb_worker pickle_safe")
 )
 _EPOCHS = Row("nb_epoch", "epochs")
 
@@ -286,8 +284,8 @@ def _generator_method(today: str) -> Spelling:
 
 _FIT_SAMPLES = ("samples_per_epoch", "nb_val_samples")
 _FIT_ROWS = (_EPOCHS, Row("show_accuracy", note="show_accuracy is dropped: compile(metrics=['accuracy'])"), *_WORKERS)
-_FIT_GENERATOR_POSITIONS = (
-    "generator steps_per_epoch epochs verbose callbacks validation_data validation_steps".split()  # in Keras 2's order
+_FIT_GENERATOR_POSITIONS = words(
+    "generator steps_per_epoch epochs verbose callbacks validation_data validation_steps"  # in Keras 2's order
 )
 _MODELS: dict[tuple[str, ...], Spelling] = {
     ("Model", "Functional"): Spelling(
@@ -296,7 +294,7 @@ _MODELS: dict[tuple[str, ...], Spelling] = {
     ("Model.fit",): Spelling(_FIT_ROWS, positions=("x", "y"), finish=_fit_steps, finishes=_FIT_SAMPLES),
     ("Model.fit_generator",): Spelling(
         (Row("generator", "x"), *_FIT_ROWS),
-        positions=tuple(_FIT_GENERATOR_POSITIONS),
+        positions=_FIT_GENERATOR_POSITIONS,
         today="Model.fit",
         gone=True,
         finish=_fit_steps,

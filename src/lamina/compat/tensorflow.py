@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
-import sys
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +37,9 @@ class DType(str):
         except (TypeError, ValueError):
             return False
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return str.__hash__(self)
 
@@ -56,7 +59,7 @@ class StandIn(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name == "keras" and self.__name__ == "tensorflow":
-            return sys.modules["lamina"]
+            return importlib.import_module("lamina")
         if name.startswith("__"):
             raise AttributeError(name)
         short = self.__name__.replace("tensorflow", "tf", 1)
@@ -172,7 +175,12 @@ def _set_seed(seed: int) -> None:
 
 
 def _normal(
-    shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = "float32", seed: Any = None, name: str | None = None
+    shape: Any,
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    dtype: Any = "float32",
+    seed: Any = None,
+    name: str | None = None,
 ) -> Any:
     return random.normal(shape, mean, stddev, dtype, seed)
 
@@ -195,6 +203,10 @@ def _uniform(
     return torch.randint(int(minval), int(maxval), tuple(shape), generator=generator, dtype=wanted, device=device)
 
 
+# Functions of tf.nn, and what TensorFlow calls their argument.
+_NETWORK_FUNCTIONS = {"relu": "features", "sigmoid": "x", "softmax": "logits"}
+
+
 def make_tensorflow() -> StandIn:
     """A fresh `tensorflow` module: `tf.keras` is lamina, and nothing is there but the listed names.
 
@@ -202,7 +214,11 @@ def make_tensorflow() -> StandIn:
     >>> tf.reduce_sum(tf.ones((2, 3)), axis=0)
     tensor([2., 2., 2.])
     """
-    relu, softmax, sigmoid = _elementwise("relu", "features"), _elementwise("softmax", "logits"), _elementwise("sigmoid")
+    relu, softmax, sigmoid = (
+        _elementwise("relu", "features"),
+        _elementwise("softmax", "logits"),
+        _elementwise("sigmoid"),
+    )
     streams = {"normal": _normal, "set_seed": _set_seed, "uniform": _uniform}
     networks = {"relu": relu, "sigmoid": sigmoid, "softmax": softmax}
     contents: dict[str, Any] = {

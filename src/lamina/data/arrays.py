@@ -92,7 +92,7 @@ def _to_array(value: Any, name: str) -> np.ndarray[Any, Any]:
     wanted = (
         np.float32 if array.dtype.name == "float128" else _SIGNED.get(array.dtype.name, array.dtype.newbyteorder("="))
     )
-    array = np.ascontiguousarray(array.astype(wanted, copy=False))
+    array = np.asarray(array.astype(wanted, copy=False), order="C")
     # torch warns of read-only memory, for a model could write into it: such data is copied.
     return array if array.flags.writeable else array.copy()
 

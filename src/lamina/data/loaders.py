@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -127,11 +127,12 @@ class ArrayLoader(BatchLoader):
     def _slices(self, starts: Iterable[int]) -> Iterator[Batch]:
         for start in starts:
             window = slice(start, start + self._size)
-            yield self._assemble(lambda leaf, window=window: leaf[window])
+            yield self._assemble([None if leaf is None else leaf[window] for leaf in self._leaves])
 
     def _gathered(self, order: torch.Tensor) -> Iterator[Batch]:
         for indices in order.split(self._size):  # type: ignore[no-untyped-call]
-            yield self._assemble(lambda leaf, indices=indices: leaf.index_select(0, indices.to(leaf.device)))
+            taken = [None if leaf is None else leaf.index_select(0, indices.to(leaf.device)) for leaf in self._leaves]
+            yield self._assemble(taken)
 
     def _starts_of_shuffled_batches(self) -> list[int]:
         """Whole batches in random order; an uneven rest stays last."""
@@ -139,8 +140,8 @@ class ArrayLoader(BatchLoader):
         starts: list[int] = (torch.randperm(full) * self._size).tolist()
         return [*starts, full * self._size] if rest else starts
 
-    def _assemble(self, take: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-        return tree.unflatten(self._spec, [None if leaf is None else take(leaf) for leaf in self._leaves])
+    def _assemble(self, leaves: list[torch.Tensor | None]) -> Any:
+        return tree.unflatten(self._spec, leaves)
 
 
 class StreamLoader(BatchLoader):

@@ -33,7 +33,9 @@ class device:
         if kind.startswith("gpu"):
             kind = "cuda" + kind[3:]
         if kind.split(":")[0] not in ("cpu", "cuda", "mps", "meta"):
-            raise ValueError(f"A device is 'cpu', 'cuda', 'mps' or 'meta', with ':0' behind it if need be; got {name!r}.")
+            raise ValueError(
+                f"A device is 'cpu', 'cuda', 'mps' or 'meta', with ':0' behind it if need be; got {name!r}."
+            )
         self.device = torch.device(kind)
 
     def __enter__(self) -> torch.device:

@@ -66,9 +66,7 @@ def as_seed_generator(seed: Any) -> SeedGenerator:
     return seed if isinstance(seed, SeedGenerator) else SeedGenerator(seed)
 
 
-def uniform(
-    shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None
-) -> torch.Tensor:
+def uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None) -> torch.Tensor:
     """Numbers drawn evenly from [minval, maxval)."""
     device = current_device()
     out = torch.empty(tuple(shape), dtype=torch_dtype(dtype), device=device)

@@ -61,7 +61,9 @@ class Variable(torch.nn.Parameter):
         else:
             data = _as_data(initializer, dtype)
             if shape is not None and tuple(shape) != tuple(data.shape):
-                raise ValueError(f"A Variable of shape {tuple(shape)} cannot start from a value of {tuple(data.shape)}.")
+                raise ValueError(
+                    f"A Variable of shape {tuple(shape)} cannot start from a value of {tuple(data.shape)}."
+                )
         floating = data.dtype.is_floating_point or data.dtype.is_complex
         self = torch.Tensor._make_subclass(cls, data, bool(trainable) and floating)
         self._own_name = name or names.auto_name("variable")
@@ -125,7 +127,7 @@ class Variable(torch.nn.Parameter):
         return np.array(data.numpy(), order="C")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
+        array = self.numpy()  # always a copy
         return array if dtype is None else array.astype(dtype)
 
     def reinitialize(self) -> None:
@@ -179,9 +181,7 @@ def _as_data(value: Any, dtype: Any) -> torch.Tensor:
     return torch.as_tensor(array.copy()).to(device=current_device(), dtype=wanted)
 
 
-def _make(
-    make: Initializer, shape: tuple[int, ...], dtype: str, memory_order: Sequence[int] | None
-) -> torch.Tensor:
+def _make(make: Initializer, shape: tuple[int, ...], dtype: str, memory_order: Sequence[int] | None) -> torch.Tensor:
     """Fresh values in the wanted memory layout; on meta only the shape, with no call of the initializer."""
     device, torch_type = current_device(), torch_dtype(dtype)
     if memory_order is None:

@@ -273,7 +273,7 @@ def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTe
     """The arithmetic of the output's axes, or a note where no rule states it."""
     if isinstance(operation, InputLayer):
         axes = Axes.of(produced[0].shape)
-        return tuple(AxisArithmetic(name, size) for name, size in axes if name != "batch"), ""
+        return tuple(AxisArithmetic(name, size) for name, size in zip(axes.names, axes.shape, strict=True) if name != "batch"), ""
     if not getattr(operation, "_has_rule", False):
         if getattr(operation, "graph", None) is not None:
             return (), ""
@@ -336,9 +336,7 @@ def _size_dependent(graph: Any) -> list[str] | None:
             isinstance(layer, Layer)
             and getattr(layer, "graph", None) is not None
             and _size_dependent(layer.graph) == []
-        ):
-            sizes = [tensor.shape for tensor in node.output_tensors]
-        elif not isinstance(layer, Layer):
+        ) or not isinstance(layer, Layer):
             sizes = [tensor.shape for tensor in node.output_tensors]
         else:
             return None

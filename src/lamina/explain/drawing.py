@@ -308,7 +308,7 @@ _ARROW = (8.0, 3.5)  # length, half width
 _INK, _MUTED, _LINE, _FRAME_LINE = "#1f2933", "#5f6b7a", "#7b8794", "#c3ccd6"
 _FRAME_FILLS = ("#f5f7fa", "#eaeef3")
 _FAMILY = "Aileron, Helvetica, Arial, sans-serif"
-# kind → (fill of the head, border). The fills differ in lightness, too, so that they differ in grey.
+# kind → (fill of the head, border). All fills are light, so that the text reads well in grey, too.
 COLOURS: dict[str, tuple[str, str]] = {
     "input": ("#d5dce4", "#52606d"),
     "output": ("#b8c4d0", "#3e4c59"),
@@ -396,8 +396,11 @@ def _smoothed(points: list[Point]) -> list[Point]:
     for across, down in points[1:]:
         last_across, last_down = smooth[-1]
         across = last_across if abs(across - last_across) < 0.5 else across
-        if across != last_across or abs(down - last_down) > 0.5:
-            smooth.append((across, down))
+        if across == last_across and abs(down - last_down) < 0.5:
+            continue
+        if len(smooth) > 1 and smooth[-2][0] == last_across == across:
+            smooth.pop()  # it is on the straight line between its neighbours
+        smooth.append((across, down))
     return smooth
 
 
@@ -486,7 +489,7 @@ def _label_svg(text: str, centre: Point) -> str:
 
 
 def _edge_svg(layout: Layout, number: int) -> str:
-    edge, points = layout.drawing.edges[number], layout.routes[number]
+    edge, points = layout.drawing.edges[number], list(layout.routes[number])
     sideways = layout.drawing.direction in ("LR", "RL")
     length, half = _ARROW
     loop = edge.source == edge.target

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.base.errors import LaminaError
-from lamina.explain.drawing import DrawnEdge, DrawnNode, Drawing, save
+from lamina.explain.drawing import Drawing, DrawnEdge, DrawnNode, save
 from lamina.explain.table import format_shape
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node, Operation
@@ -65,7 +65,9 @@ def model_to_drawing(
 ) -> Drawing:
     """The boxes and arrows of a model. Errors: a LaminaError when its graph is not known."""
     if getattr(model, "graph", None) is None:
-        raise LaminaError(f"{model.title} has no graph to draw: build it on an input first (a subclassed model has none).")
+        raise LaminaError(
+            f"{model.title} has no graph to draw: build it on an input first (a subclassed model has none)."
+        )
     options = {
         "names": show_layer_names,
         "shapes": show_shapes,
@@ -94,7 +96,9 @@ class _Sketch:
         if sources is not None:
             made_by = {id(tensor): source for tensor, source in zip(graph.inputs, sources, strict=True)}
         rank = {id(operation): index for index, operation in enumerate(graph.operations)}
-        for node in sorted(graph.topology.nodes, key=lambda n: (-graph.topology.depth_of_node[id(n)], rank[id(n.operation)])):
+        for node in sorted(
+            graph.topology.nodes, key=lambda n: (-graph.topology.depth_of_node[id(n)], rank[id(n.operation)])
+        ):
             if all(id(tensor) in made_by for tensor in node.output_tensors):
                 continue
             made = self._add_node(node, cluster, prefix, [made_by[id(tensor)] for tensor in node.input_tensors])
@@ -107,7 +111,10 @@ class _Sketch:
         key = f"{prefix}{operation.name}#{operation._inbound_nodes.index(node)}"
         inner = getattr(operation, "graph", None)
         if self.expand and inner is not None:
-            return self.add_graph(inner, (*cluster, operation.name), f"{key}/", sources)
+            frame = (
+                operation.name if key.endswith("#0") else f"{operation.name}, call {int(key.rpartition('#')[2]) + 1}"
+            )
+            return self.add_graph(inner, (*cluster, frame), f"{key}/", sources)
         self.nodes.append(self._box(node, key, cluster))
         self.edges.extend(DrawnEdge(source, key) for source in sources)
         return [key]

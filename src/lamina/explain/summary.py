@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-
 from lamina.explain.table import Column, Row, Table, format_bytes, format_count, format_shape
 from lamina.graph.node import Node
 from lamina.layers.input_layer import InputLayer
@@ -36,7 +34,9 @@ def print_summary(
     summary_table(model, expand_nested, show_trainable, layer_range).show(line_length, print_fn)
 
 
-def summary_table(model: Any, expand_nested: bool = False, show_trainable: bool = False, layer_range: Any = None) -> Table:
+def summary_table(
+    model: Any, expand_nested: bool = False, show_trainable: bool = False, layer_range: Any = None
+) -> Table:
     """The summary as a table object, which prints and shows in a notebook."""
     branched = _is_branched(model)
     columns = [Column("Layer (type)"), Column("Output Shape", keep=True), Column("Param #", "right", keep=True)]
@@ -85,7 +85,11 @@ def _rows(
     model: Any, layers: list[Any], branched: bool, show_trainable: bool, expand_nested: bool, depth: int
 ) -> Iterator[Row]:
     for layer in layers:
-        cells = [f"{getattr(layer, 'name', '')} ({type(layer).__name__})", _output_text(layer, model), _parameters(layer)]
+        cells = [
+            f"{getattr(layer, 'name', '')} ({type(layer).__name__})",
+            _output_text(layer, model),
+            _parameters(layer),
+        ]
         if branched:
             cells.append(_connections(layer, model))
         if show_trainable:
@@ -135,12 +139,12 @@ def _parameters(layer: Any) -> str:
 
 def _footer(model: Any) -> list[str]:
     trainable = {id(weight) for weight in model.trainable_weights}
-    parts = {"Trainable": [], "Non-trainable": []}  # type: dict[str, list[torch.Tensor]]
+    parts: dict[str, list[Any]] = {"Trainable": [], "Non-trainable": []}
     for weight in model.weights:
         parts["Trainable" if id(weight) in trainable else "Non-trainable"].append(weight)
     lines = [_line(name, tensors) for name, tensors in parts.items()]
     optimizer = model.optimizer
-    extra = [variable for variable in optimizer.variables] if optimizer is not None and optimizer.built else []
+    extra = list(optimizer.variables) if optimizer is not None and optimizer.built else []
     if extra:
         lines.append(_line("Optimizer", extra))
     return [_line("Total", [*parts["Trainable"], *parts["Non-trainable"], *extra]), *lines]

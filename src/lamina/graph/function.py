@@ -51,7 +51,9 @@ class Graph:
         return tree.unflatten(self._output_spec, self.program.run(values, training))
 
     def run_symbolic(self, values: list[KerasTensor]) -> Any:
-        same = all(a.trial_shapes == b.trial_shapes and a.shape == b.shape for a, b in zip(values, self.inputs, strict=True))
+        same = all(
+            a.trial_shapes == b.trial_shapes and a.shape == b.shape for a, b in zip(values, self.inputs, strict=True)
+        )
         if same:
             leaves = [KerasTensor(t.shape, t.dtype, trial_shapes=t.trial_shapes) for t in self.outputs]
         else:

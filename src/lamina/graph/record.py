@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from lamina.graph.keras_tensor import KerasTensor, any_symbolic
 from lamina.graph.node import Operation

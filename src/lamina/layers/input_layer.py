@@ -39,7 +39,9 @@ class InputLayer(Layer):
         if input_tensor is not None:
             batch_shape, dtype = input_tensor.shape, dtype or input_tensor.dtype
         if (shape is None) == (batch_shape is None):
-            raise ValueError(f"{self.title} takes shape= (without the batch axis) or batch_shape= (with it), one of them.")
+            raise ValueError(
+                f"{self.title} takes shape= (without the batch axis) or batch_shape= (with it), one of them."
+            )
         if shape is not None:
             batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
         for size in batch_shape:
@@ -97,5 +99,3 @@ def Input(
     options: dict[str, Any] = {"batch_size": batch_size, "dtype": dtype, "sparse": sparse, "optional": optional}
     layer = InputLayer(shape, batch_shape=batch_shape, input_tensor=tensor, name=name, **options, **kwargs)
     return layer._inbound_nodes[0].outputs
-
-

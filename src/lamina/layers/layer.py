@@ -20,11 +20,11 @@ from lamina.graph.node import Node
 from lamina.graph.probe import in_trial, outside_trial
 from lamina.layers import symbolic
 from lamina.layers.context import CONTEXT, name_scope
-from lamina.layers.signature import CallSignature, build_names, call_signature, shape_of, tensor_arguments
+from lamina.layers.signature import build_names, call_signature, shape_of, tensor_arguments
 from lamina.layers.spellings import accept_old_spellings
 from lamina.layers.tracking import TrackedList, holds_modules, tracked
 from lamina.layers.weights import WeightOwner
-from lamina.shapes import Axes, axis_names
+from lamina.shapes import axis_names
 
 _BASE_CONFIG = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
@@ -112,7 +112,7 @@ class Layer(Configurable, WeightOwner):
         """Computes the outputs. Every layer writes its own."""
         raise NotImplementedError(f"{type(self).__name__} has no call() method.")
 
-    def shape_rule(self, *inputs: Axes) -> Any:
+    def shape_rule(self, *inputs: Any, **named: Any) -> Any:
         """The outputs' axes from the inputs' axes: the one statement of the layer's shapes."""
         raise NotImplementedError(f"{type(self).__name__} states no shape rule.")
 
@@ -192,9 +192,9 @@ class Layer(Configurable, WeightOwner):
         if kwargs:
             kwargs = {key: self._standardize(value) for key, value in kwargs.items()}
         masks = self._pass_masks(args, kwargs)
+        given = kwargs.get("training") if self._signature.takes_training else kwargs.pop("training", None)
         if not self.built or self._made_weights:
             self._ensure_built(args, kwargs)
-        given = kwargs.get("training") if self._signature.takes_training else kwargs.pop("training", None)
         training = given if given is not None else CONTEXT.training
         if training is None:
             training = self.training
@@ -247,6 +247,8 @@ class Layer(Configurable, WeightOwner):
         return symbolic.reason_of_failure(self, args, kwargs)
 
     def _call_symbolic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._signature.takes_training:
+            kwargs.pop("training", None)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key not in ("training", "mask")}
         masks = symbolic.input_masks(self, args)
         self._ensure_built(args, kwargs)
@@ -298,7 +300,7 @@ class Layer(Configurable, WeightOwner):
                 check_declared(self, shapes[0], next(iter(bound.values())))
             wanted = build_names(type(self).build)
             try:
-                with name_scope(*(() if self.name in CONTEXT.names[-1:] else ())), outside_trial():
+                with outside_trial():
                     if len(wanted) <= 1:
                         self.build(shapes[0] if shapes else None)
                     else:
@@ -407,7 +409,7 @@ class Layer(Configurable, WeightOwner):
             value = tracked(value)
         elif holds_modules(value):
             super().__setattr__(f"{name}_items", TrackedList(value))
-        if name == "built" or isinstance(value, TrackedList) and not value:
+        if name == "built" or (isinstance(value, TrackedList) and not value):
             self.__dict__[name] = value
             if isinstance(value, TrackedList):
                 self._modules[name] = value
@@ -417,10 +419,9 @@ class Layer(Configurable, WeightOwner):
     def __getattr__(self, name: str) -> Any:
         value = torch.nn.Module.__getattr__(self, name)
         wanted = CONTEXT.compute_dtype
-        if wanted is not None and isinstance(value, torch.nn.Parameter):
-            if value.dtype is not wanted and value.dtype.is_floating_point and getattr(value, "autocast", True):
-                return value.to(wanted)
-        return value
+        if wanted is None or not isinstance(value, torch.nn.Parameter) or not getattr(value, "autocast", True):
+            return value
+        return value.to(wanted) if value.dtype.is_floating_point else value
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold the layer, not the graphs in which it was called."""

@@ -32,7 +32,9 @@ def positive_integer(value: Any, what: str) -> int:
 def per_axis(value: Any, rank: int, what: str, minimum: int = 1) -> tuple[int, ...]:
     """One whole number for every spatial axis, or one each. Errors: anything else is a ValueError."""
     values = (value,) * rank if hasattr(value, "__index__") else tuple(value) if hasattr(value, "__iter__") else ()
-    good = len(values) == rank and all(hasattr(v, "__index__") and not isinstance(v, bool) and v >= minimum for v in values)
+    good = len(values) == rank and all(
+        hasattr(v, "__index__") and not isinstance(v, bool) and v >= minimum for v in values
+    )
     if not good:
         wanted = f"a whole number ≥ {minimum}" + (f" or {rank} of them" if rank > 1 else "")
         raise ValueError(f"{what} is {wanted}; got {value!r}.")
@@ -56,7 +58,6 @@ def expect_rank(layer: Any, inputs: Any, *ranks: int, at_least: int = 0) -> None
     raise ShapeError(
         f"{layer.title} reads inputs of {wanted} axes and got {inputs.rank}.",
         layer=layer.name,
-        received=str(inputs.shape),
         expected=f"({names})",
         mend=mend,
     )
@@ -86,7 +87,6 @@ def known_size(layer: Any, inputs: Any, axis: str | int) -> int:
         raise ShapeError(
             f"{layer.title} makes weights for its input's {name}, and their number is open.",
             layer=layer.name,
-            received=str(inputs.shape),
             because=f"the layer's weights have one entry (or row) for each of the {name}",
             mend=f"give the input a fixed size on the axis {name!r}",
         )

@@ -44,7 +44,9 @@ def call_signature(function: Callable[..., Any]) -> CallSignature:
 def build_names(function: Callable[..., Any]) -> tuple[str, ...]:
     parameters = list(inspect.signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(parameter.name for parameter in parameters if parameter.name != "self" and parameter.kind in positional)
+    return tuple(
+        parameter.name for parameter in parameters if parameter.name != "self" and parameter.kind in positional
+    )
 
 
 def shape_of(value: Any) -> Any:

@@ -46,7 +46,11 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     if _user_states_shape(layer):
         shape = layer.compute_output_shape(shape_of(first_argument(args, kwargs)))
         return tree.map_shapes(lambda one: KerasTensor(one, layer.output_dtype(*[i.dtype for i in inputs])), shape)
-    kwargs = {**kwargs, "training": CONTEXT.training} if layer._signature.takes_training and "training" not in kwargs else kwargs
+    kwargs = (
+        {**kwargs, "training": CONTEXT.training}
+        if layer._signature.takes_training and "training" not in kwargs
+        else kwargs
+    )
     return probe(lambda *a, **k: _trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
 
 
@@ -199,7 +203,9 @@ def located(layer: Any, error: ShapeError, args: tuple[Any, ...], kwargs: dict[s
     if error.layer is None:
         if layer.title not in error.headline:
             error.headline = f"{layer.title}: {error.headline}"
-        error.place(layer=layer.name, received=received_text(layer, first_argument(args, kwargs)))
+        error.layer = layer.name
+    if error.layer == layer.name and error.received is None:
+        error.received = received_text(layer, first_argument(args, kwargs))
     if error.path is None and CONTEXT.names:
         names = CONTEXT.names if CONTEXT.names[-1] == layer.name else (*CONTEXT.names, layer.name)
         error.path = "/".join(names) if len(names) > 1 else None

@@ -85,7 +85,16 @@ class WeightOwner(torch.nn.Module):
         path = "/".join((*CONTEXT.names, name or "variable"))
         with outside_trial():
             variable = Variable(
-                make, shape, dtype, trainable, autocast, aggregation, name, axes=axes, memory_order=memory_order, path=path
+                make,
+                shape,
+                dtype,
+                trainable,
+                autocast,
+                aggregation,
+                name,
+                axes=axes,
+                memory_order=memory_order,
+                path=path,
             )
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
@@ -242,7 +251,9 @@ class WeightOwner(torch.nn.Module):
                 if parameter is None or parameter.device.type != "meta":
                     continue
                 if not isinstance(parameter, Variable):
-                    raise ValueError(f"{key!r} of {type(module).__name__} is a plain torch Parameter; lamina cannot initialise it.")
+                    raise ValueError(
+                        f"{key!r} of {type(module).__name__} is a plain torch Parameter; lamina cannot initialise it."
+                    )
                 if id(parameter) not in made:
                     made[id(parameter)] = parameter.materialized()
                 module._parameters[key] = made[id(parameter)]

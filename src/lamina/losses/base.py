@@ -29,7 +29,7 @@ class Loss(Configurable):
     (batch,) or the shape of what `call` returns. Out: () or, with no reduction, the shape of what `call` returns.
 
     Parameters: `name`; `reduction` of the weighted losses w·l: `"sum_over_batch_size"` or `"mean"` Σ(w·l)/n, `"sum"`
-    Σ(w·l), `"mean_with_sample_weight"` Σ(w·l)/Σw, `"none"` or None: none; `dtype` of the arithmetic, `floatx()` if None.
+    Σ(w·l), `"mean_with_sample_weight"` Σ(w·l)/Σw, `"none"` or None: none; `dtype` of the arithmetic, else `floatx()`.
     A mask on `y_pred` (`_keras_mask`) takes entries out of the sum and of n.
 
     Errors: an unknown reduction is a ValueError; weights that do not fit the losses are a ShapeError.

@@ -7,9 +7,10 @@ difference of shapes is a `ShapeError` (see `check_target_shape`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -23,31 +24,44 @@ from lamina.losses.shapes import check_target_shape
 from lamina.ops.convert import as_tensor
 
 Tensor = torch.Tensor
-P = ParamSpec("P")
-Comparison = Callable[Concatenate[Any, Any, P], Tensor]
+LossFunction = Callable[..., Tensor]
 
 
-def compares(function: Callable[Concatenate[Tensor, Tensor, P], Tensor]) -> Comparison[P]:
+def _axis_reader(function: LossFunction) -> Callable[[tuple[Any, ...], dict[str, Any]], int]:
+    """Reads the class axis from the arguments behind (y_true, y_pred); -1 where they do not say it."""
+    place = [*inspect.signature(function).parameters, "axis"].index("axis") - 2
+
+    def axis_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        axis = args[place] if len(args) > place else kwargs.get("axis", -1)
+        return axis if isinstance(axis, int) else -1
+
+    return axis_of
+
+
+def compares(function: LossFunction) -> LossFunction:
     """Decorator: the function gets targets and outputs as tensors of one shape, dtype and device."""
 
+    axis_of = _axis_reader(function)
+
     @wraps(function)
-    def run(y_true: Any, y_pred: Any, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        axis = kwargs.get("axis", -1)
-        y_true, y_pred = aligned(y_true, y_pred, function.__name__, axis if isinstance(axis, int) else -1)
+    def run(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Tensor:
+        y_true, y_pred = aligned(y_true, y_pred, function.__name__, axis_of(args, kwargs))
         return function(y_true, y_pred, *args, **kwargs)
 
     run.checks_targets = True  # type: ignore[attr-defined]
     return op(run)
 
 
-def compares_class_numbers(function: Callable[Concatenate[Tensor, Tensor, P], Tensor]) -> Comparison[P]:
+def compares_class_numbers(function: LossFunction) -> LossFunction:
     """Decorator: the function gets targets as int64 class numbers, of the outputs' shape without the class axis."""
 
+    axis_of = _axis_reader(function)
+
     @wraps(function)
-    def run(y_true: Any, y_pred: Any, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def run(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Tensor:
         y_pred = as_outputs(y_pred)
         y_true = as_tensor(y_true).to(device=y_pred.device, dtype=torch.int64)
-        axis: int = kwargs.get("axis", -1)  # type: ignore[assignment]
+        axis = axis_of(args, kwargs)
         check_target_shape(y_true.shape, y_pred.shape, function.__name__, axis)
         if y_true.dim() == y_pred.dim():
             y_true = y_true.squeeze(axis)
@@ -176,7 +190,7 @@ def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
 @public("losses")
 @compares
 def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """max(1 + neg − pos, 0), pos = Σ y_true·y_pred, neg = max((1 − y_true)·y_pred): (batch, ..., classes) to (batch, ...).
+    """max(1 + max((1 − y_true)·y_pred) − Σ y_true·y_pred, 0): (batch, ..., classes) to (batch, ...).
 
     >>> categorical_hinge([[0.0, 1.0]], [[0.5, 1.0]]).tolist()
     [0.5]
@@ -203,8 +217,8 @@ def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
 def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """mean(y_pred − y_true · log(y_pred + ε)): (batch, ..., features) to (batch, ...).
 
-    >>> poisson([[1.0, 0.0]], [[1.0, 1.0]]).tolist()
-    [1.0]
+    >>> round(poisson([[1.0, 0.0]], [[1.0, 1.0]]).item(), 4)
+    1.0
     """
     return (y_pred - y_true * (y_pred + epsilon()).log()).mean(-1)
 
@@ -331,9 +345,9 @@ def sparse_categorical_crossentropy(
 ) -> Tensor:
     """−log p of the true class: class numbers (batch, ...) and outputs (batch, ..., classes) to (batch, ...).
 
-    Parameters: `from_logits`: p = softmax(y_pred), else y_pred / Σ y_pred within [ε, 1−ε]; `ignore_class`: the number of
-    a class that counts 0 and is masked; `axis` of the classes. Errors: one-hot targets are a ShapeError; a class
-    number that is negative or too large is a ValueError (on a GPU, torch's own error).
+    Parameters: `from_logits`: p = softmax(y_pred), else y_pred / Σ y_pred within [ε, 1−ε]; `ignore_class`, a class
+    that counts 0 and is masked; `axis` of the classes. Errors: one-hot targets are a ShapeError; a class number that is
+    negative or too large is a ValueError (on a GPU, torch's own error).
 
     >>> round(sparse_categorical_crossentropy([1], [[0.5, 0.5]]).item(), 4)
     0.6931

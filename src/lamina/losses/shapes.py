@@ -114,7 +114,7 @@ def _repeated(targets: Shape, outputs: Shape) -> Shape | None:
     for one, other in zip(*padded, strict=True):
         if one != other and 1 not in (one, other) and None not in (one, other):
             return None
-        result.append(other if one in (1, None) else one)
+        result.append(other if one == 1 or (one is None and other != 1) else one)
     return tuple(result)
 
 
@@ -125,7 +125,9 @@ def _without(shape: Shape, axis: int) -> Shape:
 
 def _is_class_numbers(targets: Shape, outputs: Shape, axis: int) -> bool:
     numbers = _without(outputs, axis)
-    return _fits(targets, numbers) or (len(targets) == len(outputs) and _fits(targets[:-1], numbers) and targets[-1] == 1)
+    return _fits(targets, numbers) or (
+        len(targets) == len(outputs) and _fits(targets[:-1], numbers) and targets[-1] == 1
+    )
 
 
 def _sparse_problem(targets: Shape, outputs: Shape, name: str, axis: int) -> ShapeError | None:

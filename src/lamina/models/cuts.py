@@ -31,7 +31,9 @@ def warn_if_cut_in_block(model: Any, graph: Graph) -> None:
         f"The model {model.name!r} ends inside a residual block: the cut at layer {len(layers)}, {last.name!r}, comes "
         f"before {closed.operation.name!r} joins the branches.",
         layer=last.name,
-        received="\n".join(f"{tuple(n.output_tensors[0].shape)}  from {type(n.operation).__name__} {n.operation.name!r}" for n in ends),
+        received="\n".join(
+            f"{tuple(n.output_tensors[0].shape)}  from {type(n.operation).__name__} {n.operation.name!r}" for n in ends
+        ),
         because=f"{closed.operation.name!r} closes the block by adding what follows {names}; the model has the branches and "
         f"not their sum" + (f", and misses {', '.join(map(repr, dict.fromkeys(lost)))}" if lost else ""),
         mend=f"take the outputs up to {closed.operation.name!r} or to the end of the block before",

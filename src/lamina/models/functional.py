@@ -68,7 +68,9 @@ class Functional(Model):
         return list(self.graph.operations)
 
     def _weight_children(self) -> Any:
-        extra = [child for child in super()._weight_children() if not any(child is one for one in self._layers_in_order)]
+        extra = [
+            child for child in super()._weight_children() if not any(child is one for one in self._layers_in_order)
+        ]
         return iter([*self._layers_in_order, *extra])
 
     @property
@@ -141,7 +143,11 @@ class Functional(Model):
         """The given tensors in the order of the model's inputs; a dict goes by the inputs' names."""
         structure = self.graph.input_structure
         if isinstance(inputs, dict) and len(self.graph.inputs) >= 1:
-            by_name = structure if isinstance(structure, dict) else dict(zip(self.input_names, self.graph.inputs, strict=True))
+            by_name = (
+                structure
+                if isinstance(structure, dict)
+                else dict(zip(self.input_names, self.graph.inputs, strict=True))
+            )
             missing = [key for key in by_name if key not in inputs]
             if not missing:
                 return [inputs[key] for key in (sorted(by_name) if isinstance(structure, dict) else by_name)]
@@ -213,7 +219,9 @@ def _as_given(structure: Any) -> Any:
 def _difference(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
     if len(shape) != len(wanted):
         return f"it has {len(shape)} axes where the model reads {len(wanted)} (the first is the batch)"
-    axis = next(i for i, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a is not None and b is not None and a != b)
+    axis = next(
+        i for i, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a is not None and b is not None and a != b
+    )
     return f"axis {axis} is {shape[axis]} where the model was built for {wanted[axis]}"
 
 

@@ -48,7 +48,7 @@ def config_of(model: Any) -> dict[str, Any]:
 def _numbered_nodes(graph: Any) -> list[tuple[int, Node]]:
     """The graph's nodes with their number among the calls of their operation inside this graph."""
     wanted = {id(node) for node in graph.topology.nodes}
-    numbered = []
+    numbered: list[tuple[int, Node]] = []
     for operation in graph.operations:
         inside = [node for node in operation._inbound_nodes if id(node) in wanted]
         numbered.extend(enumerate(inside))
@@ -113,7 +113,9 @@ def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any]
             operations[name](*args, **kwargs)
             results[name, index] = operations[name]._inbound_nodes[-1].output_tensors
         if len(later) == len(waiting):
-            raise LaminaError(f"The config of model {config.get('name')!r} refers to calls that are not in it: {later[0][0]!r}.")
+            raise LaminaError(
+                f"The config of model {config.get('name')!r} refers to calls that are not in it: {later[0][0]!r}."
+            )
         waiting = later
 
     def find(places: Any) -> Any:
@@ -144,7 +146,9 @@ def _make(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
         if function is None:
             raise LaminaError(f"The config names the function {entry['class_name']!r}, which is none of lamina.ops.")
         return Operation(function.__wrapped__, name=entry["config"]["name"])
-    return deserialize_keras_object({key: value for key, value in entry.items() if key != "build_config"}, custom_objects)
+    return deserialize_keras_object(
+        {key: value for key, value in entry.items() if key != "build_config"}, custom_objects
+    )
 
 
 def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTensor]]) -> Any:

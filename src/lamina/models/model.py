@@ -58,7 +58,9 @@ class Model(Trainer, Layer):
             Functional.__init__(self, *args, **kwargs)  # type: ignore[arg-type]
             return
         if args:
-            raise TypeError(f"{type(self).__name__}() takes inputs and outputs, or no positional argument; got {args!r:.100}.")
+            raise TypeError(
+                f"{type(self).__name__}() takes inputs and outputs, or no positional argument; got {args!r:.100}."
+            )
         Layer.__init__(self, **kwargs)
         Trainer.__init__(self)
 
@@ -72,7 +74,9 @@ class Model(Trainer, Layer):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError("model.layers is read from the model; add layers in the constructor, or use Sequential.add().")
+        raise AttributeError(
+            "model.layers is read from the model; add layers in the constructor, or use Sequential.add()."
+        )
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """A layer by its name or by its place in `layers`. Errors: a ValueError shows the nearest name."""
@@ -90,11 +94,15 @@ class Model(Trainer, Layer):
 
     @property
     def inputs(self) -> list[Any]:
-        raise AttributeError(f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic inputs.")
+        raise AttributeError(
+            f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic inputs."
+        )
 
     @property
     def outputs(self) -> list[Any]:
-        raise AttributeError(f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic outputs.")
+        raise AttributeError(
+            f"{type(self).__name__} {self.name!r} is no graph: a subclassed model has no symbolic outputs."
+        )
 
     def build(self, input_shape: Any) -> None:
         """Builds every layer by one trial call on symbols of this shape. Errors: those of the layers' shapes."""

@@ -9,9 +9,9 @@ from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.graph.function import Graph
 from lamina.graph.keras_tensor import KerasTensor
+from lamina.layers.context import name_scope
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
-from lamina.layers.context import name_scope
 from lamina.models.functional import Functional
 from lamina.models.model import Model
 from lamina.training.trainer import Trainer
@@ -48,7 +48,9 @@ class Sequential(Functional):
             layer = layer._keras_history.operation if layer._keras_history else layer
         if not isinstance(layer, Layer):
             if callable(layer) and hasattr(layer, "parameters"):
-                raise ValueError(f"Sequential takes lamina layers; put the torch module {type(layer).__name__} into a Layer.")
+                raise ValueError(
+                    f"Sequential takes lamina layers; put the torch module {type(layer).__name__} into a Layer."
+                )
             raise ValueError(f"Sequential.add takes a layer; got {layer!r:.100}.")
         if any(layer.name == other.name for other in self._stack):
             raise ValueError(
@@ -56,7 +58,9 @@ class Sequential(Functional):
                 f"Give it another name=, or do not add the same layer twice."
             )
         if isinstance(layer, InputLayer) and self._stack:
-            raise ValueError(f"The input {layer.name!r} can only be the first of a Sequential, which has {len(self._stack)} layers.")
+            raise ValueError(
+                f"The input {layer.name!r} can only be the first of a Sequential, which has {len(self._stack)} layers."
+            )
         declared = layer._declared_shape
         if not self._stack and declared is not None and not isinstance(layer, InputLayer):
             self._stack.append(InputLayer(batch_shape=declared, dtype=_input_dtype(layer)))

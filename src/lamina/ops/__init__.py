@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.base.errors import UnfinishedError
 from lamina.base.registry import known_names, lookup, nearest
-from lamina.ops import (  # noqa: F401  # they fill the table of public names
+from lamina.ops import (  # they fill the table of public names
     arithmetic,
     convert,
     convolution,

@@ -331,8 +331,8 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
     >>> isclose(1.0, 1.000001).tolist()
     True
     """
-    x1, x2 = promote(x1, x2, floating=True)
-    return torch.isclose(x1, x2.to(x1.device), rtol, atol, equal_nan)
+    x1, x2 = promote(x1, x2, floating=True, one_device=True)
+    return torch.isclose(x1, x2, rtol, atol, equal_nan)
 
 
 @public("ops")
@@ -354,7 +354,7 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
     >>> isin([1, 2, 3], [2, 5]).tolist()
     [False, True, False]
     """
-    x1, x2 = promote(x1, x2)
+    x1, x2 = promote(x1, x2, one_device=True)
     return torch.isin(x1, x2, assume_unique=assume_unique, invert=invert)
 
 

@@ -96,14 +96,17 @@ def is_float(dtype: torch.dtype) -> bool:
     return dtype.is_floating_point or dtype.is_complex
 
 
-def promote(*values: Any, floating: bool = False) -> list[Tensor]:
-    """The arguments as tensors of one type; `floating` makes integers `floatx()`."""
+def promote(*values: Any, floating: bool = False, one_device: bool = False) -> list[Tensor]:
+    """The arguments as tensors of one type; `floating` makes integers `floatx()`.
+
+    A number beside a tensor stays on the CPU, because elementwise functions take it to any device without a copy; for
+    other functions `one_device` moves it to the tensor's.
+    """
     dtype = result_dtype(*values)
     if floating and not is_float(dtype):
         dtype = torch_dtype(None)
     device = next((value.device for value in values if isinstance(value, torch.Tensor)), None)
-    # A number beside a tensor may stay on the CPU: torch takes it to any device without a copy.
-    scalar_device = torch.device("cpu") if device is not None else None
+    scalar_device = device if one_device or device is None else torch.device("cpu")
     return [as_tensor(value, dtype, scalar_device if isinstance(value, _SCALARS) else device) for value in values]
 
 
@@ -143,7 +146,7 @@ def as_sizes(shape: Any) -> list[int]:
     return [int(size) for size in shape]
 
 
-@public("ops", "array")
+@public("ops")
 @op
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None) -> Tensor:
     """A torch tensor of the same shape from a tensor, NumPy array, number or nested list.
@@ -156,6 +159,17 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, rag
     """
     if sparse or ragged:
         raise UnfinishedError("convert_to_tensor(sparse=True) and (ragged=True) are not in lamina yet.")
+    return as_tensor(x, dtype)
+
+
+@public("ops")
+@op
+def array(x: Any, dtype: Any = None) -> Tensor:
+    """`convert_to_tensor` by NumPy's name.
+
+    >>> array([1, 2], "float32").tolist()
+    [1.0, 2.0]
+    """
     return as_tensor(x, dtype)
 
 

@@ -199,7 +199,7 @@ def _before(window: TransposedWindow) -> int:
     return max(window.reach - window.stride, 0) // 2 if window.output_padding is None else window.reach // 2
 
 
-def _cut(x: Tensor, axis: int, start: int, length: int) -> Tensor:
+def _cut(x: Tensor, axis: int, start: int, length: Any) -> Tensor:
     """`length` positions from `start`, with zeros where the tensor ends before."""
     missing = start + length - x.shape[axis]
     if missing > 0:

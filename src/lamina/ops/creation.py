@@ -223,7 +223,9 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     >>> vander([2, 3], 3).tolist()
     [[4, 2, 1], [9, 3, 1]]
     """
-    return torch.vander(as_tensor(x), N, increasing=increasing)
+    x = as_tensor(x)
+    powers = torch.arange(x.shape[0] if N is None else N, device=x.device)
+    return torch.pow(x[:, None], powers if increasing else powers.flip(0)).to(x.dtype)
 
 
 def _window(make: Callable[..., Tensor], x: Any, **parameters: Any) -> Tensor:

@@ -20,8 +20,10 @@ _UNFINISHED = (
     "extract_patches",
     "extract_patches_3d",
     "gaussian_blur",
+    "hsv_to_rgb",
     "map_coordinates",
     "perspective_transform",
+    "rgb_to_hsv",
     "scale_and_translate",
     "sobel_edges",
     "ssim",
@@ -58,9 +60,9 @@ def _to_aspect(batch: Tensor, size: tuple[int, int], crop: bool, pad: bool, fill
         top, left = (height - rows) // 2, (width - columns) // 2
         return batch[:, :, top : top + rows, left : left + columns]
     if pad:
-        rows, columns = max(height, fitting[0]), max(width, fitting[1])
-        top, left = (rows - height) // 2, (columns - width) // 2
-        return functional.pad(batch, [left, columns - width - left, top, rows - height - top], value=fill_value)
+        # An odd rest is left away, as in Keras, so that both sides are alike.
+        top, left = max(fitting[0] - height, 0) // 2, max(fitting[1] - width, 0) // 2
+        return functional.pad(batch, [left, left, top, top], value=fill_value)
     return batch
 
 

@@ -19,10 +19,10 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     >>> matmul([[1, 2]], [[3], [4]]).tolist()
     [[11]]
     """
-    x1, x2 = promote(x1, x2)
-    if x1.dtype is torch.int8:
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    if x1.dtype is x2.dtype is torch.int8:
         x1, x2 = x1.to(torch.int32), x2.to(torch.int32)
-    return _multiplied(torch.matmul, x1, x2)
+    return _multiplied(torch.matmul, *promote(x1, x2))
 
 
 def _multiplied(product: Any, *tensors: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def outer(x1: Any, x2: Any) -> Tensor:
     >>> outer([1, 2], [3, 4]).tolist()
     [[3, 4], [6, 8]]
     """
-    x1, x2 = promote(x1, x2)
+    x1, x2 = promote(x1, x2, one_device=True)
     return torch.outer(x1.flatten(), x2.flatten())
 
 
@@ -88,7 +88,7 @@ def kron(x1: Any, x2: Any) -> Tensor:
     >>> kron([1, 2], [1, 10]).tolist()
     [1, 10, 2, 20]
     """
-    return torch.kron(*promote(x1, x2))
+    return torch.kron(*promote(x1, x2, one_device=True))
 
 
 @public("ops")
@@ -364,7 +364,11 @@ def corrcoef(x: Any) -> Tensor:
     >>> corrcoef([[1.0, 2.0], [2.0, 4.0]]).shape
     torch.Size([2, 2])
     """
-    return torch.corrcoef(as_float(x))
+    x = as_float(x)
+    centred = x - torch.mean(x, -1, keepdim=True)
+    covariance = centred @ centred.T
+    deviation = torch.sqrt(torch.diagonal(covariance))
+    return covariance / (deviation[:, None] * deviation)
 
 
 @public("ops")

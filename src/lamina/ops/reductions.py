@@ -104,7 +104,7 @@ def _extreme(reduce: Any, join: Any, x: Tensor, axis: Axis, keepdims: bool, init
     return result if initial is None else join(*promote(result, initial))
 
 
-@public("ops", "amax")
+@public("ops")
 @op
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """The largest element; `initial` joins in as one more.
@@ -115,7 +115,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) 
     return _extreme(torch.amax, torch.maximum, as_tensor(x), axis, keepdims, initial)
 
 
-@public("ops", "amin")
+@public("ops")
 @op
 def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
     """The smallest element; `initial` joins in as one more.
@@ -124,6 +124,28 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) 
     [1, 3]
     """
     return _extreme(torch.amin, torch.minimum, as_tensor(x), axis, keepdims, initial)
+
+
+@public("ops")
+@op
+def amax(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """`max` by NumPy's other name.
+
+    >>> amax([1, 5, 3]).tolist()
+    5
+    """
+    return max(x, axis, keepdims)
+
+
+@public("ops")
+@op
+def amin(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """`min` by NumPy's other name.
+
+    >>> amin([1, 5, 3]).tolist()
+    1
+    """
+    return min(x, axis, keepdims)
 
 
 @public("ops")
@@ -293,6 +315,10 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5).tolist()
     2.5
     """
+    return _quantile(torch.quantile, x, q, axis, method, keepdims)
+
+
+def _quantile(compute: Any, x: Any, q: Any, axis: Axis, method: str, keepdims: bool) -> Tensor:
     if method not in _METHODS:
         raise ValueError(f"method is one of {', '.join(_METHODS)}; got {method!r}.")
     x = as_float(x)
@@ -300,7 +326,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     wide = x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
     q = as_tensor(q, wide.dtype, wide.device)
     flat, axes = _one_axis(wide, axis)
-    result = torch.quantile(flat, q.reshape(-1), -1, interpolation=method)
+    result = compute(flat, q.reshape(-1), -1, interpolation=method)
     result = result.reshape([*q.shape, *result.shape[1:]])
     return _expand(result, axes, keepdims, leading=q.ndim).to(x.dtype)
 
@@ -413,6 +439,39 @@ def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     1.0
     """
     return torch.sqrt(nanvar(x, axis, keepdims))
+
+
+@public("ops")
+@op
+def nanquantile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
+    """`quantile` over the elements that are numbers.
+
+    >>> nanquantile([1.0, float("nan"), 3.0], 0.5).tolist()
+    2.0
+    """
+    return _quantile(torch.nanquantile, x, q, axis, method, keepdims)
+
+
+@public("ops")
+@op
+def nanpercentile(x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
+    """`percentile` over the elements that are numbers.
+
+    >>> nanpercentile([1.0, float("nan"), 3.0], 50).tolist()
+    2.0
+    """
+    return nanquantile(x, as_float(q) / 100, axis, method, keepdims)
+
+
+@public("ops")
+@op
+def nanmedian(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """`median` over the elements that are numbers.
+
+    >>> nanmedian([1.0, float("nan"), 3.0]).tolist()
+    2.0
+    """
+    return nanquantile(x, 0.5, axis, "linear", keepdims)
 
 
 @public("ops")

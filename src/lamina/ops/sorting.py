@@ -59,14 +59,13 @@ def argpartition(x: Any, kth: int, axis: int = -1) -> Tensor:
 @public("ops")
 @op
 def top_k(x: Any, k: int, sorted: bool = True) -> TopK:
-    """The `k` largest elements of the last axis and their indices (int32).
+    """The `k` largest elements of the last axis and their indices (int64, as torch gives them).
 
     >>> values, indices = top_k([1.0, 3.0, 2.0], 2)
     >>> values.tolist(), indices.tolist()
     ([3.0, 2.0], [1, 2])
     """
-    values, indices = torch.topk(as_tensor(x), k, sorted=sorted)
-    return TopK(values, indices.to(torch.int32))
+    return TopK(*torch.topk(as_tensor(x), k, sorted=sorted))
 
 
 @public("ops")
@@ -91,7 +90,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Tenso
     >>> searchsorted([1.0, 2.0, 3.0], [2.5, 1.0]).tolist()
     [2, 0]
     """
-    sequence, values = promote(sorted_sequence, values)
+    sequence, values = promote(sorted_sequence, values, one_device=True)
     if sequence.ndim != 1:
         raise ValueError(f"searchsorted() takes a sequence of one axis; got shape {tuple(sequence.shape)}.")
     return torch.searchsorted(sequence, values.contiguous(), side=side, out_int32=True)
@@ -105,7 +104,7 @@ def digitize(x: Any, bins: Any) -> Tensor:
     >>> digitize([0.5, 1.5, 2.0], [1.0, 2.0]).tolist()
     [0, 1, 2]
     """
-    x, bins = promote(x, bins)
+    x, bins = promote(x, bins, one_device=True)
     return torch.bucketize(x, bins, right=True, out_int32=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 
@@ -45,7 +45,7 @@ class Adam(TwoMoments):
     >>> from lamina import Variable
     >>> w = Variable([1.0])
     >>> Adam(learning_rate=0.1).apply([torch.tensor([5.0])], [w])
-    >>> w.numpy()
+    >>> w.numpy().round(4)
     array([0.9], dtype=float32)
     """
 
@@ -96,7 +96,7 @@ class AdamW(Adam):
     >>> from lamina import Variable
     >>> w = Variable([1.0])
     >>> AdamW(learning_rate=0.1, weight_decay=0.5).apply([torch.tensor([5.0])], [w])
-    >>> w.numpy()
+    >>> w.numpy().round(4)
     array([0.85], dtype=float32)
     """
 
@@ -108,12 +108,11 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **common: Unpack[Common],
+        **common: Any,
     ):
         if weight_decay is None:
             raise ValueError("AdamW needs a weight_decay; without one it is Adam.")
-        common["weight_decay"] = weight_decay
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **common)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common)
 
 
 @public("optimizers", "adamax")
@@ -143,7 +142,8 @@ class Adamax(TwoMoments):
 @public("optimizers", "nadam")
 class Nadam(TwoMoments):
     """`Adam` with Nesterov momentum: with `u(t) = beta_1 * (1 - 0.96**t / 2)` and P the product of u(1) to u(t),
-    `w -= learning_rate * (u(t+1) * m / (1 - P * u(t+1)) + (1 - u(t)) * g / (1 - P)) / (sqrt(v / (1 - beta_2**t)) + epsilon)`.
+    `w -= learning_rate * (u(t+1) * m / (1 - P * u(t+1)) + (1 - u(t)) * g / (1 - P)) / (r + epsilon)` where
+    `r = sqrt(v / (1 - beta_2**t))`.
 
     Parameters: as `Adam`. Source: Dozat 2015.
 
@@ -151,7 +151,7 @@ class Nadam(TwoMoments):
     >>> w = Variable([1.0])
     >>> Nadam(learning_rate=0.1).apply([torch.tensor([5.0])], [w])
     >>> w.numpy().round(3)
-    array([0.864], dtype=float32)
+    array([0.894], dtype=float32)
     """
 
     def _make_slots(self, variables: list[Variable]) -> None:

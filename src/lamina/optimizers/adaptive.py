@@ -16,7 +16,7 @@ from lamina.optimizers.base import Common, LearningRate, Optimizer, Tensors, pic
 class RMSprop(Optimizer):
     """`v = rho * v + (1 - rho) * g²` and `w -= learning_rate * g / sqrt(v + epsilon)`.
 
-    Parameters: `learning_rate`, `rho`, `epsilon`; with `centered`, the square of the mean gradient is taken from v; with
+    Parameters: `learning_rate`, `rho`, `epsilon`; with `centered`, the square of the mean gradient is taken off v; with
     `momentum`, `m = momentum * m + step` and `w -= m`; and those of `Optimizer`. Source: Tieleman and Hinton 2012.
 
     >>> from lamina import Variable

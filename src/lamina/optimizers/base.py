@@ -148,7 +148,10 @@ class Optimizer(Configurable):
     def _rate_number(self) -> float:
         """The learning rate as a float. The variable is only read when it was written, which torch's count tells."""
         if self._learning_rate._version != self._rate_version:
-            self._rate, self._rate_version = float(self._learning_rate), self._learning_rate._version
+            self._rate_version = self._learning_rate._version
+            stored = float(self._learning_rate)
+            if stored != float(np.float32(self._rate)):  # else the float is the same number, more exactly
+                self._rate = stored
         return self._rate
 
     def _current_rate(self) -> float:
@@ -229,20 +232,19 @@ class Optimizer(Configurable):
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Makes the slots of these variables. `apply` does it when it was not done."""
-        self._trainable_variables = list(variables)
+        self._trainable_variables = variables = list(variables)
         self._number_variables()
         if self.use_ema:
             self._averages = self.add_optimizer_variables(variables, "average")
         if self.gradient_accumulation_steps:
             self._accumulators = self.add_optimizer_variables(variables, "gradient_accumulator")
-        self._make_slots(self._trainable_variables)
+        self._make_slots(variables)
         self.built = True
 
     def _number_variables(self) -> None:
-        decays = bool(self.weight_decay)
         self._indices = {id(variable): index for index, variable in enumerate(self._trainable_variables)}
         self._group_keys = [
-            (variable.device, variable.dtype, decays and self._use_weight_decay(variable))
+            (variable.device, variable.dtype, self._use_weight_decay(variable))
             for variable in self._trainable_variables
         ]
 
@@ -383,7 +385,7 @@ class Optimizer(Configurable):
         limit = self.clipnorm if self.clipnorm is not None else self.global_clipnorm
         if limit is None:
             return gradients
-        norms = torch._foreach_norm(gradients)
+        norms = list(torch._foreach_norm(gradients))
         if self.global_clipnorm is not None:
             home = norms[0]
             total = torch.linalg.vector_norm(torch.stack([norm.to(home) for norm in norms]))
@@ -394,10 +396,13 @@ class Optimizer(Configurable):
         """One `_step` for each device, dtype and kind of decay."""
         rate = self._current_rate()
         groups: dict[Any, tuple[list[int], Tensors]] = {}
-        for index, gradient in zip(indices, gradients, strict=True):
-            numbers, members = groups.setdefault(self._group_keys[index], ([], []))
-            numbers.append(index)
-            members.append(gradient)
+        if len(set(self._group_keys)) == 1:
+            groups[self._group_keys[0]] = (indices, gradients)
+        else:
+            for index, gradient in zip(indices, gradients, strict=True):
+                numbers, members = groups.setdefault(self._group_keys[index], ([], []))
+                numbers.append(index)
+                members.append(gradient)
         self._before_step()
         for (_, _, decays), (numbers, members) in groups.items():
             variables: Tensors = [self._trainable_variables[index] for index in numbers]
@@ -434,7 +439,8 @@ class Optimizer(Configurable):
 
     def _average(self) -> None:
         step = self._steps_made()
-        averages, variables = list(self._averages), list(self._trainable_variables)
+        averages: Tensors = [*self._averages]
+        variables: Tensors = [*self._trainable_variables]
         keep = self.ema_momentum if step else 0.0  # the average starts from the variables
         torch._foreach_lerp_(averages, variables, 1 - keep)
         if self.ema_overwrite_frequency and (step + 1) % self.ema_overwrite_frequency == 0:
@@ -471,5 +477,5 @@ def _laid_like(gradient: Tensor, variable: Tensor) -> Tensor:
     if gradient.shape != variable.shape:
         raise ValueError(f"A gradient of shape {tuple(gradient.shape)} does not fit {variable!r}.")
     if gradient.stride() == variable.stride() and gradient.dtype == variable.dtype:
-        return gradient.detach()
+        return gradient
     return torch.empty_like(variable.detach()).copy_(gradient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object, serialize_value
 from lamina.engine.variable import Variable
-from lamina.optimizers.base import Common, LearningRate, Optimizer
+from lamina.optimizers.base import LearningRate, Optimizer
 
 
 @public("optimizers")
@@ -35,7 +35,7 @@ class LossScaleOptimizer(Optimizer):
         initial_scale: float = 2.0**15,
         dynamic_growth_steps: int = 2000,
         name: str | None = None,
-        **common: Unpack[Common],
+        **common: Any,
     ):
         given = [key for key, value in common.items() if value]
         if given:

@@ -43,26 +43,23 @@ class SGD(Optimizer):
         self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
 
     def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
-        options = {"weight_decay": 0.0, "momentum": self.momentum, "is_first_step": False}
-        if not self.momentum:
-            torch._fused_sgd_(
-                variables, gradients, [], lr=rate, dampening=0.0, nesterov=False, maximize=False, **options
-            )
-            return
-        # The kernel computes b = momentum * b + (1 - dampening) * g and w -= lr * b. Here the learning rate belongs into
-        # b: so g is negated (maximize), scaled by the dampening, and w -= -1 * b. Nesterov's form uses g once more, so
-        # there g must be scaled before.
-        slots = pick(self.momentums, indices)
-        dampening = 1.0 - rate
-        if self.nesterov:
-            gradients, dampening = list(torch._foreach_mul(gradients, rate)), 0.0
+        # With momentum the kernel computes b = momentum * b + (1 - dampening) * g and w -= lr * b. In the formula above
+        # the learning rate belongs into m: so g is negated (maximize) and scaled by the dampening, and w -= -1 * b.
+        # Nesterov's form uses g once more, so there g is scaled before.
+        dampening = 0.0
+        if self.nesterov and self.momentum:
+            gradients = list(torch._foreach_mul(gradients, rate))
+        elif self.momentum:
+            dampening = 1.0 - rate
         torch._fused_sgd_(
             variables,
             gradients,
-            slots,
-            lr=-1.0,
+            pick(self.momentums, indices) if self.momentum else [],
+            weight_decay=0.0,
+            momentum=self.momentum,
+            lr=-1.0 if self.momentum else rate,
             dampening=dampening,
-            nesterov=self.nesterov,
-            maximize=True,
-            **options,
+            nesterov=self.nesterov and self.momentum > 0,
+            maximize=self.momentum > 0,
+            is_first_step=False,
         )

@@ -50,18 +50,26 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, **options: Any
     finally:
         model.__dict__["optimizer"] = optimizer
     with written_whole(path, overwrite) as part, zipfile.ZipFile(part, "w") as archive:
-        for name, content in (("metadata.json", metadata), ("config.json", config), ("model.weights.h5", weights.getbuffer())):
+        for name, content in (
+            ("metadata.json", metadata),
+            ("config.json", config),
+            ("model.weights.h5", weights.getbuffer()),
+        ):
             archive.writestr(zipfile.ZipInfo(name, date_time=_FIXED_TIME), content)
 
 
-def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True, safe_mode: bool = True) -> Any:
+def load_model(
+    filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True, safe_mode: bool = True
+) -> Any:
     """The model in a `.keras` file, compiled as it was, with its weights and its optimizer's state.
 
     Classes come from lamina and from what the user registered or gives in `custom_objects`; nothing that a file names is
     imported. Errors: an unknown class, a file that is no model, weights that do not fit.
     """
     if safe_mode is not True:
-        raise ValueError("safe_mode=False would run code from the file; lamina has no such mode. Register your classes.")
+        raise ValueError(
+            "safe_mode=False would run code from the file; lamina has no such mode. Register your classes."
+        )
     path = Path(os.fspath(filepath))
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")

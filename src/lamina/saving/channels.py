@@ -29,7 +29,9 @@ def adapt_kernel(kernel: Any, channels: int, how: str) -> Any:
         return np.repeat(kernel.mean(axis=-2, keepdims=True), channels, axis=-2) * (given / channels)
     if how == "zero":
         if channels < given:
-            raise ValueError(f'adapt_channels="zero" adds channels; {given} cannot become {channels}. Use "repeat" or "mean".')
+            raise ValueError(
+                f'adapt_channels="zero" adds channels; {given} cannot become {channels}. Use "repeat" or "mean".'
+            )
         widths = [(0, 0)] * kernel.ndim
         widths[-2] = (0, channels - given)
         return np.pad(kernel, widths)

@@ -33,8 +33,11 @@ def legacy_pairs(model: Any, file: h5py.File, by_name: bool, skip_mismatch: bool
 
     Errors: a LaminaError when the numbers of layers or of a layer's weights differ.
     """
-    root = file["model_weights"] if "model_weights" in file else file
-    stored = {name: [root[name][weight] for weight in _texts(root[name], "weight_names")] for name in _texts(root, "layer_names")}
+    root = file.get("model_weights", file)
+    stored = {
+        name: [root[name][weight] for weight in _texts(root[name], "weight_names")]
+        for name in _texts(root, "layer_names")
+    }
     layers = [layer for layer in model.layers if layer.weights]
     filled = {name: arrays for name, arrays in stored.items() if arrays}
     if by_name:
@@ -60,8 +63,13 @@ def legacy_pairs(model: Any, file: h5py.File, by_name: bool, skip_mismatch: bool
         weights = layer.weights
         if len(weights) != len(arrays):
             if skip_mismatch:
-                warnings.warn(f"Skipped {layer.title}: it has {len(weights)} weights, the file {len(arrays)}.", stacklevel=outside_frame())
+                warnings.warn(
+                    f"Skipped {layer.title}: it has {len(weights)} weights, the file {len(arrays)}.",
+                    stacklevel=outside_frame(),
+                )
                 continue
-            raise LaminaError(f"{layer.title} has {len(weights)} weights and the file holds {len(arrays)} for it; none was changed.")
+            raise LaminaError(
+                f"{layer.title} has {len(weights)} weights and the file holds {len(arrays)} for it; none was changed."
+            )
         pairs.extend(Pair(layer, weight, array) for weight, array in zip(weights, arrays, strict=True))
     return pairs

@@ -64,12 +64,13 @@ def _mismatch(wrong: list[Pair], model: Any) -> ShapeError:
     if wrong[0].differs_in_channels:
         pair = wrong[0]
         mend = (
-            f"adapt_channels=\"repeat\", \"mean\" or \"zero\" makes the file's {pair.stored.shape[-2]} input channels "
+            f'adapt_channels="repeat", "mean" or "zero" makes the file\'s {pair.stored.shape[-2]} input channels '
             f"{pair.variable.shape[-2]}; " + mend
         )
     return ShapeError(
         f"The stored weights do not fit {model.title}; none was changed.",
         layer=wrong[0].layer.name,
-        because="\n".join(pair.describe() for pair in wrong[:10]) + (f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else ""),
+        because="\n".join(pair.describe() for pair in wrong[:10])
+        + (f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else ""),
         mend=mend,
     )

@@ -138,5 +138,3 @@ def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
         for name in state.keys() & stored.keys():
             if stored[name].shape == state[name].shape:
                 state[name].copy_(stored[name])
-
-

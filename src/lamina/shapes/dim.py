@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
 
 
@@ -95,7 +93,7 @@ class Dim:
         return f"Dim({self.formula} = {self.value})"
 
 
-Size = Union[int, None, Dim]
+Size = int | None | Dim
 
 
 def _text(size: Size, level: int, numbers: bool) -> str:

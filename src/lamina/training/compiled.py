@@ -33,7 +33,9 @@ class CompiledLoss:
             weights = spread(self.given_weights, names, "loss_weights", same_for_all=self.given_weights is None)
             self._weights = {name: None if weight is None else float(weight) for name, weight in weights.items()}
             if sum(one is not None for one in found.values()) > 1:
-                self.trackers = {n: metrics_package.Mean(name=f"{n}_loss") for n, one in found.items() if one is not None}
+                self.trackers = {
+                    n: metrics_package.Mean(name=f"{n}_loss") for n, one in found.items() if one is not None
+                }
             self._losses = found
         return self._losses
 
@@ -161,7 +163,7 @@ def _as_metric(identifier: Any, y_true_shape: Any, y_pred_shape: Any, loss: Any)
         if identifier in ("accuracy", "acc"):
             found: Any = metrics_package.accuracy_for(y_true_shape, y_pred_shape, loss)
         else:
-            found = metrics_package.crossentropy_for(y_true_shape, y_pred_shape, loss)
+            found = losses_package.crossentropy_for(y_true_shape, y_pred_shape)
     else:
         found = metrics_package.get(identifier)
     if isinstance(found, metrics_package.Metric):

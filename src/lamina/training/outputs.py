@@ -38,7 +38,7 @@ def spread(value: Any, names: list[str], what: str, *, same_for_all: bool = Fals
             )
         return dict(zip(names, value, strict=True))
     if same_for_all or len(names) == 1:
-        return {name: value for name in names}
+        return dict.fromkeys(names, value)
     raise ValueError(
         f"{what} is one value and the model has {len(names)} outputs ({', '.join(map(repr, names))}): give a list or a dict."
     )

@@ -18,6 +18,7 @@ from lamina.base import tree
 from lamina.base.errors import LaminaError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.graph.keras_tensor import KerasTensor
+from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
 from lamina.training.spellings import accept_old_fit
 
@@ -26,7 +27,16 @@ class Trainer:
     """The part of a `Model` that concerns training."""
 
     optimizer: Any
+    compiled: bool
     stop_training: bool
+    run_eagerly: bool
+    steps_per_execution: int
+    history: Any
+    _compiled_loss: CompiledLoss | None
+    _compiled_metrics: CompiledMetrics | None
+    _loss_tracker: Any
+    _compile_config: dict[str, Any] | None
+    _weights_in_fit: list[Any] | None
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -65,13 +75,15 @@ class Trainer:
         """
         chosen = optimizers.get(optimizer)
         policy = getattr(self, "dtype_policy", None)
-        if auto_scale_loss and policy is not None and policy.name == "mixed_float16":
-            if not isinstance(chosen, optimizers.LossScaleOptimizer):
-                chosen = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
+        scales = auto_scale_loss and policy is not None and policy.name == "mixed_float16"
+        if scales and not isinstance(chosen, optimizers.LossScaleOptimizer):
+            chosen = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
         if steps_per_execution < 1:
             raise ValueError(f"steps_per_execution is a whole number above 0; got {steps_per_execution!r}.")
         if jit_compile is True:
-            warnings.warn("jit_compile=True: lamina compiles nothing; the model runs as it is.", stacklevel=outside_frame())
+            warnings.warn(
+                "jit_compile=True: lamina compiles nothing; the model runs as it is.", stacklevel=outside_frame()
+            )
         names = self._output_names()
         own = self.__dict__
         own["_compile_config"] = {
@@ -164,7 +176,9 @@ class Trainer:
     def get_metrics_result(self) -> dict[str, Any]:
         """The current values of all metrics by name."""
         results: dict[str, Any] = {}
-        inside = {id(metric) for metric in self._compiled_metrics.metrics} if self._compiled_metrics is not None else set()
+        inside = (
+            {id(metric) for metric in self._compiled_metrics.metrics} if self._compiled_metrics is not None else set()
+        )
         for metric in self.metrics:
             if id(metric) not in inside:
                 value = metric.result()
@@ -175,7 +189,7 @@ class Trainer:
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on one batch; returns the metrics' values. Override it for a training of your own."""
-        x, y, sample_weight = data_package.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
         weights = self._weights_in_fit or self.trainable_weights  # type: ignore[attr-defined]
         for weight in weights:
             weight.grad = None
@@ -192,7 +206,7 @@ class Trainer:
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The evaluation of one batch; returns the metrics' values."""
-        x, y, sample_weight = data_package.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)  # type: ignore[operator]
         if (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
             loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
@@ -201,7 +215,7 @@ class Trainer:
 
     def predict_step(self, data: Any) -> Any:
         """The outputs of one batch."""
-        x, _, _ = data_package.unpack_x_y_sample_weight(data)
+        x, _, _ = unpack_x_y_sample_weight(data)
         return self(x, training=False)  # type: ignore[operator]
 
     # The loops.
@@ -234,17 +248,23 @@ class Trainer:
         """
         self._needs_compile("fit")
         if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = data_package.train_validation_split((x, y, sample_weight), validation_split)
+            (x, y, sample_weight), validation_data = data_package.train_validation_split(
+                (x, y, sample_weight), validation_split
+            )
         loader = data_package.make_loader(
-            x, y, sample_weight, batch_size=batch_size, steps=steps_per_epoch, shuffle=shuffle, class_weight=class_weight
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            steps=steps_per_epoch,
+            shuffle=shuffle,
+            class_weight=class_weight,
         )
         validation = None
         if validation_data is not None:
             validation = self._validation_loader(validation_data, validation_batch_size or batch_size, validation_steps)
         self._check_first_batch(loader)
-        chain = callbacks_package.as_callback_list(
-            callbacks, model=self, epochs=epochs, steps=loader.num_batches, verbose=verbose, add_history=True
-        )
+        chain = self._callback_list(callbacks, verbose, epochs, loader.num_batches, add_history=True)
         self.stop_training = False
         chain.on_train_begin()
         logs: dict[str, Any] = {}
@@ -279,6 +299,8 @@ class Trainer:
         finally:
             self.__dict__["_weights_in_fit"] = None
         loader.on_epoch_end()
+        if loader.exhausted:
+            self.stop_training = True
         return _plain(logs if type(self).train_step is not Trainer.train_step else self.get_metrics_result())
 
     def evaluate(
@@ -296,9 +318,7 @@ class Trainer:
         self._needs_compile("evaluate")
         loader = data_package.make_loader(x, y, sample_weight, batch_size=batch_size, steps=steps, purpose="evaluate")
         self._check_first_batch(loader)
-        chain = callbacks_package.as_callback_list(
-            callbacks, model=self, epochs=1, steps=loader.num_batches, verbose=verbose, add_history=False
-        )
+        chain = self._callback_list(callbacks, verbose, 1, loader.num_batches)
         with self._mode(training=False):
             logs = self._run_evaluation(loader, chain)
         if return_dict:
@@ -322,13 +342,16 @@ class Trainer:
         return logs
 
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: str | int = "auto", steps: int | None = None, callbacks: Any = None
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
     ) -> Any:
         """The outputs for all samples as NumPy arrays, in the structure of the model's outputs."""
         loader = data_package.make_loader(x, batch_size=batch_size, steps=steps, purpose="predict")
-        chain = callbacks_package.as_callback_list(
-            callbacks, model=self, epochs=1, steps=loader.num_batches, verbose=verbose, add_history=False
-        )
+        chain = self._callback_list(callbacks, verbose, 1, loader.num_batches)
         chain.on_predict_begin()
         results: list[Any] = []
         move = self._mover()
@@ -379,6 +402,16 @@ class Trainer:
             for module, was in before:
                 module.__dict__["training"] = was
 
+    def _callback_list(
+        self, callbacks: Any, verbose: str | int, epochs: int, steps: int | None, add_history: bool = False
+    ) -> callbacks_package.CallbackList:
+        """The callbacks as one, with the progress bar that `verbose` asks for ("auto" is 1)."""
+        if isinstance(callbacks, callbacks_package.CallbackList):
+            return callbacks
+        verbose = 1 if verbose == "auto" else verbose
+        options = {"verbose": verbose, "epochs": epochs, "steps": steps}
+        return callbacks_package.CallbackList(callbacks, add_history, bool(verbose), self, **options)
+
     def _validation_loader(self, validation_data: Any, batch_size: int | None, steps: int | None) -> Any:
         is_arrays = isinstance(validation_data, list | tuple) and len(validation_data) in (2, 3)
         x, y, weight = (*validation_data, None)[:3] if is_arrays else (validation_data, None, None)
@@ -390,16 +423,21 @@ class Trainer:
         return self._mover()(next(iter(loader)))
 
     def _mover(self) -> Callable[[Any], Any]:
-        """Moves a batch to where the model's weights lie."""
+        """Packs a batch as `train_step` gets it, and moves it to where the model's weights lie."""
         weights = self.weights  # type: ignore[attr-defined]
         device = weights[0].device if weights else torch.device("cpu")
         if device.type == "meta":
-            raise LaminaError("The model was built on the meta device and has no weights: call model.materialize() first.")
+            raise LaminaError(
+                "The model was built on the meta device and has no weights: call model.materialize() first."
+            )
         if device.type == "cpu":
-            return lambda batch: batch
+            return lambda batch: pack_x_y_sample_weight(*batch)
 
         def move(batch: Any) -> Any:
-            return tree.map_structure(lambda t: t.to(device, non_blocking=True) if isinstance(t, torch.Tensor) else t, batch)
+            batch = pack_x_y_sample_weight(*batch)
+            return tree.map_structure(
+                lambda t: t.to(device, non_blocking=True) if isinstance(t, torch.Tensor) else t, batch
+            )
 
         return move
 
@@ -407,16 +445,16 @@ class Trainer:
         """Targets that the loss cannot take are an error before anything is computed, where the graph is known."""
         if self._compiled_loss is None or getattr(self, "graph", None) is None:
             return
-        shapes = loader.peek_shapes()
-        if shapes is None or shapes[1] is None:
+        x, y, _ = loader.peek()
+        if y is None:
             return
-        symbols = tree.map_shapes(KerasTensor, shapes[0])
+        symbols = tree.map_structure(lambda tensor: KerasTensor(tensor.shape), x)
         values = self._match_inputs(symbols)  # type: ignore[attr-defined]
         fits = all(a.ndim == b.ndim for a, b in zip(values, self.inputs, strict=True))  # type: ignore[attr-defined]
         if not fits:
             return
         outputs = self.compute_output_spec(symbols)  # type: ignore[attr-defined]
-        problem = self._compiled_loss.problem(tree.map_shapes(KerasTensor, shapes[1]), outputs)
+        problem = self._compiled_loss.problem(y, outputs)
         if problem is not None:
             raise problem
 

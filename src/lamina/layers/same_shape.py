@@ -1,0 +1,64 @@
+"""What small layers share: outputs of the input's shape and type, positions of axes, open sizes that meet known ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lamina.base import tree
+from lamina.base.errors import ShapeError
+from lamina.engine.dtypes import DTYPE_NAMES, is_float_name, torch_dtype
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.layers import symbolic
+from lamina.layers.layer import Layer
+from lamina.shapes import Axes
+
+
+class KeepsType(Layer):
+    """A layer that changes no number's type: floats come out in the compute type, integers as they were."""
+
+    def output_dtype(self, *inputs: str) -> str:
+        casts = (self.compute_dtype if self.autocast and is_float_name(name) else name for name in inputs)
+        result = torch_dtype(next(casts))
+        for name in casts:
+            result = torch.promote_types(result, torch_dtype(name))
+        return DTYPE_NAMES[result]
+
+
+class SameShape(KeepsType):
+    """A layer whose output has its input's shape and mask."""
+
+    supports_masking = True
+
+    def shape_rule(self, inputs: Axes) -> Axes:
+        return inputs
+
+
+def position(layer: Any, inputs: Axes, axis: int) -> int:
+    """An axis counted from the front. Errors: a ShapeError when the input has no such axis."""
+    if not -inputs.rank <= axis < inputs.rank:
+        raise ShapeError(
+            f"{layer.title} works on axis {axis}, which its input does not have.",
+            layer=layer.name,
+            received=f"{inputs.shape}, {inputs.rank} axes",
+            expected=f"an input of at least {axis + 1 if axis >= 0 else -axis} axes",
+            mend=f"choose an axis between {-inputs.rank} and {inputs.rank - 1}",
+        )
+    return axis % inputs.rank
+
+
+def positions(layer: Any, inputs: Axes, axes: Any) -> list[int]:
+    """One axis or several, each counted from the front."""
+    return [position(layer, inputs, axis) for axis in ((axes,) if isinstance(axes, int) else axes)]
+
+
+def forgiving_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The symbolic output of a layer whose rule compares sizes: an open size may meet any, though the sizes with which
+    it is tried out later may not. Errors: those of the rule on the shapes themselves."""
+    try:
+        return symbolic.output_spec(layer, args, kwargs)
+    except ShapeError:
+        tensors = [leaf for leaf in tree.flatten(symbolic.first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)]
+        axes = symbolic.apply_rule(layer, [tensor.shape for tensor in tensors])
+        return KerasTensor(axes.shape, layer.output_dtype(*[tensor.dtype for tensor in tensors]))
