@@ -240,7 +240,7 @@ def test_terminate_on_nan(loss, capsys):
     assert model.stop_training == (not math.isfinite(loss))
     assert capsys.readouterr().out.startswith("Batch 3: the loss is" if model.stop_training else "")
     if model.stop_training:
-        with pytest.raises(RuntimeError, match="Batch 3: the loss is .*; training ends here"):
+        with pytest.raises(RuntimeError, match=r"Batch 3: the loss is .*; training ends here"):
             callbacks.TerminateOnNaN(raise_error=True).on_batch_end(3, {"loss": loss})
 
 
@@ -319,7 +319,7 @@ def test_error_messages(case):
 
 def test_missing_entry_is_a_warning_and_nothing_happens():
     for callback in (callbacks.EarlyStopping(), callbacks.ReduceLROnPlateau()):
-        with pytest.warns(UserWarning, match="watches 'val_loss'.*they have: loss. Pass validation data."):
+        with pytest.warns(UserWarning, match=r"watches 'val_loss'.*they have: loss. Pass validation data."):
             seen, _, _ = drive(callback, [{"loss": 1.0}])
         assert seen[0][:2] == (1.0, False)
 
@@ -447,7 +447,9 @@ def normal(text):
         (None, [(1, [("a", 1.0)]), (4, [("a", 5.0)])]),
     ],
 )
-@pytest.mark.parametrize("options", [{}, {"stateful_metrics": ["a"]}, {"stateless_metrics": ["a"]}, {"unit_name": "file"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stateful_metrics": ["a"]}, {"stateless_metrics": ["a"]}, {"unit_name": "file"}]
+)
 def test_bar_looks_as_keras(keras, monkeypatch, target, calls, options):
     def run(make):
         def action():

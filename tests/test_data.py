@@ -121,7 +121,7 @@ def test_shuffling_keeps_pairs_and_changes_by_epoch(shuffle):
     loader = make_loader(column(50), np.arange(50), batch_size=8, shuffle=shuffle)
     first, second = ([y.tolist() for _, y, _ in epoch] for epoch in epochs_of(loader, 2))
     assert first != second
-    assert sorted(sum(first, [])) == list(range(50))
+    assert sorted(label for batch in first for label in batch) == list(range(50))
     assert [len(batch) for batch in first] == [8] * 6 + [2]
     x, y, _ = loader.peek()
     assert x[:, 0].tolist() == y.tolist()
@@ -159,7 +159,7 @@ def test_a_plain_array_is_not_copied():
 
 
 def test_peek_uses_nothing_up():
-    loader = make_loader((item for item in [(column(1),), (column(2),)]))
+    loader = make_loader(iter([(column(1),), (column(2),)]))
     assert loader.peek()[0].shape == (1, 1)
     assert [x.shape[0] for x, _, _ in loader] == [1, 2]
     with pytest.raises(ValueError, match="gave no batch"):
@@ -268,7 +268,10 @@ def test_endless_py_dataset():
     class Endless(Counting):
         num_batches = None
 
-    assert [[y.item() for _, y, _ in epoch] for epoch in epochs_of(make_loader(Endless(), steps=2), 2)] == [[0, 1], [2, 3]]
+    assert [[y.item() for _, y, _ in epoch] for epoch in epochs_of(make_loader(Endless(), steps=2), 2)] == [
+        [0, 1],
+        [2, 3],
+    ]
     with pytest.raises(ValueError, match="needs steps_per_epoch"):
         make_loader(Endless())
 
@@ -460,8 +463,9 @@ def test_shuffled_batches_are_cheap():
 @pytest.mark.parametrize("labels", [[0, 2, 1], [[0], [2]], [[0, 1], [2, 1]], [[1]], [[[1]], [[0]]], [0.0, 1.7]])
 def test_to_categorical_equals_keras(keras, labels):
     for num_classes in (None, 4):
-        ours, theirs = to_categorical(np.array(labels), num_classes), keras.utils.to_categorical(
-            np.array(labels), num_classes
+        ours, theirs = (
+            to_categorical(np.array(labels), num_classes),
+            keras.utils.to_categorical(np.array(labels), num_classes),
         )
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
@@ -561,10 +565,10 @@ def test_get_file_unpacks_nothing_outside_its_folder(server, tmp_path):
 
 def test_get_file_errors_leave_nothing_behind(server, tmp_path):
     address = server[0]
-    with pytest.raises(DownloadError, match="does not have the sha256:0+ that is expected") as caught:
+    with pytest.raises(DownloadError, match=r"does not have the sha256:0+ that is expected") as caught:
         get_file(origin=address + "b.zip", cache_dir=tmp_path, file_hash="0" * 64)
     assert str(tmp_path / "datasets" / "b.zip") in str(caught.value)
-    with pytest.raises(DownloadError, match="could not be fetched.*404"):
+    with pytest.raises(DownloadError, match=r"could not be fetched.*404"):
         get_file(origin=address + "c.zip", cache_dir=tmp_path)
     assert os.listdir(tmp_path / "datasets") == []
     for arguments, message in (

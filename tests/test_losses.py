@@ -117,7 +117,7 @@ WEIGHTS = RNG.uniform(0.0, 2.0, (6,)).astype("float32")
 )
 def test_reduction_weight_mask(reduction, weight, mask, name, data):
     if mask is not None and isinstance(weight, float):
-        pytest.skip("Keras under torch cannot multiply a scalar weight by a mask")
+        weight = np.full(6, weight)  # Keras under torch cannot multiply one number by a mask
     values = []
     for loss in both(name, reduction=reduction):
         y_pred = torch.tensor(data[1])
@@ -130,10 +130,10 @@ def test_reduction_weight_mask(reduction, weight, mask, name, data):
 @pytest.mark.parametrize("weight", [None, (2, 1), (2, 3), (2, 3, 1)], ids=str)
 @pytest.mark.parametrize("mask", [None, (2, 3)], ids=str)
 def test_sequences(weight, mask):
-    if mask is not None and weight == (2, 1):
-        pytest.skip("Keras under torch cannot stretch weights to a mask")
     y_true, y_pred = RNG.normal(size=(2, 2, 3, 4)).astype("float32")
     weights = None if weight is None else RNG.uniform(size=weight)
+    if mask is not None and weight == (2, 1):
+        weights = np.repeat(weights, 3, 1)  # Keras under torch cannot stretch weights to a mask
     values = []
     for loss in both("MeanAbsoluteError"):
         outputs = torch.tensor(y_pred)
@@ -379,7 +379,8 @@ def test_messages(case, message):
 
 @pytest.fixture
 def legacy(monkeypatch):
-    monkeypatch.setitem(config._settings, "shape_policy", "legacy")
+    monkeypatch.setitem(config._settings, "shape_policy", "default")  # what comes back after the test
+    config.set_shape_policy("legacy")
 
 
 @pytest.mark.usefixtures("legacy")
@@ -428,3 +429,12 @@ def test_kinds():
         "sparse",
     ]
     assert losses.crossentropy_for((8, 5), (8, 5)) is losses.categorical_crossentropy
+
+
+def test_weights_stretch_to_a_mask():
+    outputs = torch.tensor(POINTS).reshape(2, 3, 5)
+    outputs._keras_mask = torch.tensor([[True, True, False], [True, False, False]])
+    loss = losses.MeanSquaredError()
+    full = loss(POINTS_TRUE.reshape(2, 3, 5), outputs, np.repeat([[0.5], [2.0]], 3, 1))
+    agree(loss(POINTS_TRUE.reshape(2, 3, 5), outputs, np.array([[0.5], [2.0]])), full)
+    agree(loss(POINTS_TRUE.reshape(2, 3, 5), outputs, 1.0), loss(POINTS_TRUE.reshape(2, 3, 5), outputs))

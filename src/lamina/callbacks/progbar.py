@@ -52,7 +52,7 @@ class Progbar:
         self._stateless = None if stateless_metrics is None else set(stateless_metrics)
         self._in_place = verbose == 1 and _is_interactive()
         self._latest: dict[str, Any] = {}
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, tuple[float, int]] = {}  # of averaged metrics: the sum over steps, and their number
         self._seen = 0
         self._start = time.time()
         self._first_step_end: float | None = None
@@ -93,8 +93,9 @@ class Progbar:
             self._latest[name] = value
             if self._averages(name) and not finalize:  # the last values are results, no more means in the making
                 # A value that comes with no new step counts as one, so that it is seen at all.
-                self._sums[name] = self._sums.get(name, 0.0) + float(value) * max(steps, 1)
-                self._latest[name] = self._sums[name] / max(self._seen + steps, 1)
+                total, count = self._sums.get(name, (0.0, 0))
+                total, count = total + float(value) * max(steps, 1), count + max(steps, 1)
+                self._sums[name], self._latest[name] = (total, count), total / count
 
     def _averages(self, name: str) -> bool:
         if self._stateless is not None:
@@ -144,9 +145,11 @@ class Progbar:
             if len(tail) > room:
                 tail = tail[: max(room - 1, 0)] + "…"
         length = fixed + width + len(tail)
-        filled = round(width * min(self._seen / target, 1.0)) if target else 0
-        bar = f"{_GREEN}{'━' * filled}{_PLAIN}{_WHITE}{'━' * (width - filled)}{_PLAIN} " if width else ""
-        line = f"\r{_BOLD}{counter}{_PLAIN} {bar}{_BOLD}{clock}{_PLAIN}{tail}"
+        filled = int(width * min(self._seen / target, 1.0)) if target else 0
+        head = counter if target is None else f"{_BOLD}{counter}{_PLAIN}"
+        green = f"{_GREEN}{'━' * filled}{_PLAIN}" if filled else ""
+        bar = f"{green}{_WHITE}{'━' * (width - filled)}{_PLAIN} " if width else ""
+        line = f"\r{head} {bar}{_BOLD}{clock}{_PLAIN}{tail}"
         _write(line + " " * (self._drawn - length) + ("\n" if finalize else ""))
         self._drawn = 0 if finalize else length
 

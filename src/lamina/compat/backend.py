@@ -37,14 +37,13 @@ _OPS: dict[str, str] = {
     **{
         name: name
         for name in words(
-            "abs all any arange argmax argmin cast clip concatenate cos cumprod cumsum dot elu equal exp expand_dims"
-            " eye greater greater_equal hard_sigmoid less less_equal log logsumexp max maximum mean min minimum"
-            " moveaxis not_equal one_hot ones ones_like prod relu reshape round shape sigmoid sign sin softmax softplus"
-            " softsign sqrt square squeeze stack std sum tanh tile transpose var zeros zeros_like binary_crossentropy"
-            " categorical_crossentropy sparse_categorical_crossentropy"
+            "abs all any arange cast clip concatenate cos dot elu equal exp eye greater greater_equal"
+            " hard_sigmoid less less_equal log logsumexp max maximum mean min minimum not_equal one_hot ones"
+            " ones_like prod reshape round shape sigmoid sign sin softmax softplus softsign sqrt square squeeze"
+            " stack std sum tanh tile transpose var zeros zeros_like binary_crossentropy categorical_crossentropy"
+            " sparse_categorical_crossentropy"
         )
     },
-    "gather": "take",
     "permute_dimensions": "transpose",
     "pow": "power",
     "repeat_elements": "repeat",
@@ -183,7 +182,42 @@ def is_keras_tensor(x: Any) -> bool:
     return isinstance(x, KerasTensor)
 
 
-# Functions whose arguments are not those of lamina.ops.
+# Functions whose arguments, or what they are by default, are not those of lamina.ops.
+
+
+def argmax(x: Any, axis: int = -1) -> Any:
+    """Where the largest value is, along one axis, which leaves the shape."""
+    return late("ops").argmax(x, axis=axis)
+
+
+def argmin(x: Any, axis: int = -1) -> Any:
+    """Where the smallest value is, along one axis, which leaves the shape."""
+    return late("ops").argmin(x, axis=axis)
+
+
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """The running sum along an axis; same shape."""
+    return late("ops").cumsum(x, axis=axis)
+
+
+def cumprod(x: Any, axis: int = 0) -> Any:
+    """The running product along an axis; same shape."""
+    return late("ops").cumprod(x, axis=axis)
+
+
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """A new axis of size 1, the last by default."""
+    return late("ops").expand_dims(x, axis)
+
+
+def gather(reference: Any, indices: Any) -> Any:
+    """Rows by number; shape: the indices' shape, then the reference's without its first axis."""
+    return late("ops").take(reference, indices, axis=0)
+
+
+def relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
+    """min(x, max_value) from `threshold` on, below it alpha * (x - threshold); same shape."""
+    return late("activations").relu(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
 
 
 def flatten(x: Any) -> Any:
@@ -250,6 +284,8 @@ def random_uniform(
 
 
 __all__ = [
+    "argmax",
+    "argmin",
     "backend",
     "batch_dot",
     "batch_flatten",
@@ -257,11 +293,15 @@ __all__ = [
     "batch_set_value",
     "clear_session",
     "constant",
+    "cumprod",
+    "cumsum",
     "dtype",
     "epsilon",
     "eval",
+    "expand_dims",
     "flatten",
     "floatx",
+    "gather",
     "get_uid",
     "get_value",
     "image_data_format",
@@ -272,6 +312,7 @@ __all__ = [
     "ndim",
     "random_normal",
     "random_uniform",
+    "relu",
     "repeat",
     "set_epsilon",
     "set_floatx",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import types
 import warnings
 from collections.abc import Collection
 from typing import Any
 
 from lamina.base import registry
 from lamina.base.errors import outside_frame
+from lamina.base.late import late
 from lamina.base.serialization import constructor_names
 from lamina.compat.rows import Row, Spelling, words
 from lamina.compat.spellings import SPELLINGS
@@ -135,7 +137,9 @@ def _known_keywords(today: str) -> frozenset[str]:
         if cls is not None and method:
             return frozenset(inspect.signature(getattr(cls, method)).parameters)
         if cls is not None:
-            return frozenset(constructor_names(cls)) | (LAYER_KEYWORDS if package == "layers" else frozenset())
+            layer = late("layers").Layer
+            shared = LAYER_KEYWORDS.union(constructor_names(layer)) if issubclass(cls, layer) else frozenset()
+            return shared.union(constructor_names(cls))
     raise TypeError(f"lamina has no {today!r} whose keywords could be looked up.")
 
 
@@ -163,4 +167,5 @@ def shown_value(value: Any) -> str:
     if type(value).__module__.startswith("lamina.") and not hasattr(value, "shape") and hasattr(value, "get_config"):
         config = {name: item for name, item in value.get_config().items() if item is not None and name != "name"}
         return shown_call(type(value).__name__, (), config)
-    return getattr(value, "__name__", None) or f"<{type(value).__name__}>"
+    named = isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
+    return value.__name__ if named else f"<{type(value).__name__}>"

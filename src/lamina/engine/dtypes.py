@@ -13,7 +13,23 @@ from lamina.base.serialization import Configurable, deserialize_keras_object
 
 TORCH_DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name)
-    for name in ["float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128"]
+    for name in [
+        "float16",
+        "float32",
+        "float64",
+        "bfloat16",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+        "complex64",
+        "complex128",
+    ]
 }
 DTYPE_NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 FLOAT_NAMES = ("float16", "float32", "float64", "bfloat16")

@@ -273,7 +273,9 @@ def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTe
     """The arithmetic of the output's axes, or a note where no rule states it."""
     if isinstance(operation, InputLayer):
         axes = Axes.of(produced[0].shape)
-        return tuple(AxisArithmetic(name, size) for name, size in zip(axes.names, axes.shape, strict=True) if name != "batch"), ""
+        return tuple(
+            AxisArithmetic(name, size) for name, size in zip(axes.names, axes.shape, strict=True) if name != "batch"
+        ), ""
     if not getattr(operation, "_has_rule", False):
         if getattr(operation, "graph", None) is not None:
             return (), ""

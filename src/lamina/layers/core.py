@@ -33,7 +33,8 @@ class Identity(SameShape):
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         def twin(tensor: KerasTensor) -> KerasTensor:
-            return KerasTensor(tensor.shape, self.output_dtype(tensor.dtype), trial_shapes=tensor.trial_shapes)
+            one, two = tensor.trial_shapes
+            return KerasTensor(tensor.shape, self.output_dtype(tensor.dtype), trial_shapes=(one, two))
 
         return tree.map_structure(twin, inputs)
 
@@ -97,7 +98,8 @@ class Lambda(Layer):
     ):
         super().__init__(**kwargs)
         function, output_shape, mask = (
-            deserialize_keras_object(part) if isinstance(part, dict) else part for part in (function, output_shape, mask)
+            deserialize_keras_object(part) if isinstance(part, dict) else part
+            for part in (function, output_shape, mask)
         )
         if not callable(function):
             raise TypeError(f"Lambda takes a function of the inputs; got {function!r}.")
@@ -126,14 +128,15 @@ class Lambda(Layer):
         offered = {"mask": mask, "training": training}
         return self.function(inputs, **{**{name: offered[name] for name in self._passes}, **self.arguments})
 
+    def _config_value(self, name: str) -> Any:
+        # The attribute `output_shape` is the shape of the outputs.
+        return self._output_shape if name == "output_shape" else super()._config_value(name)
+
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        parts = {"function": self.function, "output_shape": self._output_shape, "mask": self.mask}
-        for name, part in parts.items():
-            config.pop(name, None)
-            if part is not None:
-                config[name] = serialize_keras_object(part)
-        return config
+        config = {**super().get_config(), "function": serialize_keras_object(self.function)}
+        return {
+            name: value for name, value in config.items() if value is not None or name not in ("output_shape", "mask")
+        }
 
 
 def _optional_arguments(function: Any) -> tuple[str, ...]:

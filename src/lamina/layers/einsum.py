@@ -30,7 +30,7 @@ class Equation:
     def read(cls, text: str) -> Equation:
         """Errors: a ValueError shows the three forms that there are."""
         found = _FORM.fullmatch(text.replace(" ", ""))
-        left, inputs, right, kernel, left_out, outputs, right_out = found.groups() if found else (None,) * 7
+        left, inputs, right, kernel, left_out, outputs, right_out = found.groups("") if found else ("",) * 7
         if found is None or left != left_out or right != right_out or (left and right):
             raise ValueError(
                 f"EinsumDense: an equation reads 'ab,bc->ac', '...b,bc->...c' or 'ab...,bc->ac...': the input's axes, "
@@ -89,7 +89,7 @@ class EinsumDense(Layer):
         stray = set(bias_axes or "") - set(self._letters.outputs)
         if stray:
             raise ValueError(f"EinsumDense: bias_axes names {sorted(stray)}, which the output of {equation!r} has not.")
-        self.__dict__["output_shape"] = shape
+        self._declared_sizes = shape
         take_parts(
             self,
             activation=activation,
@@ -149,7 +149,7 @@ class EinsumDense(Layer):
     def _sizes(self, inputs: Axes) -> dict[str, Size]:
         """The size of each letter: from the input, else from `output_shape`, else from the built kernel."""
         sizes: dict[str, Size] = dict(zip(self._letters.inputs, self._ends(inputs)[1].sizes, strict=True))
-        sources = [("output_shape says", zip(self._letters.declared, self.output_shape, strict=True))]
+        sources = [("output_shape says", zip(self._letters.declared, self._declared_sizes, strict=True))]
         if self.kernel is not None:
             sources.append(("its kernel has", zip(self._letters.kernel, self.kernel.shape, strict=True)))
         for source, pairs in sources:
@@ -176,6 +176,10 @@ class EinsumDense(Layer):
         pairs = [(names.get(letter, f"output {letter}"), sizes[letter]) for letter in self._letters.outputs]
         pairs = [*dots, *pairs] if self._letters.open_end == "left" else [*pairs, *dots]
         return Axes(tuple(name for name, _ in pairs), tuple(size for _, size in pairs))
+
+    def _config_value(self, name: str) -> Any:
+        # The attribute of this argument's name is the shape of the outputs.
+        return self._declared_sizes if name == "output_shape" else super()._config_value(name)
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
         outputs = torch.einsum(self.equation, inputs, self.kernel)

@@ -54,10 +54,8 @@ class _Merge(KeepsType):
     def _expect_same_batch(self, inputs: tuple[Axes, ...]) -> None:
         one, other = _first_difference([axes.sizes[0] for axes in inputs])
         if other:
-            raise self._refuse(
-                inputs, one, other, 0, "the first axis counts the examples, which are joined one by one",
-                "give all inputs the same examples",
-            )  # fmt: skip
+            because = "the first axis counts the examples, which are joined one by one"
+            raise self._refuse(inputs, one, other, 0, because, "give all inputs the same examples")
 
 
 def _first_difference(sizes: list[Size], stretches: bool = False) -> tuple[int, int]:
@@ -67,8 +65,11 @@ def _first_difference(sizes: list[Size], stretches: bool = False) -> tuple[int, 
     return next(((known[0][0], index) for index, size in known if size != known[0][1]), (0, 0))
 
 
+_NUMBER_BY_NUMBER = "they are combined number by number: on every axis the sizes must be equal, or one of them 1"
+
+
 class _Elementwise(_Merge):
-    """Tensors of shapes that broadcast behind the batch axis; a tensor of fewer axes gets axes of 1 behind its batch."""
+    """Tensors whose shapes broadcast behind the batch axis; one of fewer axes gets axes of 1 behind its batch."""
 
     def shape_rule(self, *inputs: Axes) -> Axes:
         self._expect_same_batch(inputs)
@@ -78,9 +79,8 @@ class _Elementwise(_Merge):
             one, other = _first_difference([axes.sizes[axis] for axes in padded], stretches=True)
             if other:
                 raise self._refuse(
-                    padded, one, other, axis, "they are combined number by number: on every axis the sizes must be equal, "
-                    "or one of them 1", _remedy(longest.names[axis], longest.rank),
-                )  # fmt: skip
+                    padded, one, other, axis, _NUMBER_BY_NUMBER, _remedy(longest.names[axis], longest.rank)
+                )
         return Axes(longest.names, broadcast(*[axes.sizes for axes in padded]))
 
     @staticmethod
@@ -112,8 +112,8 @@ def _remedy(name: str, rank: int) -> str:
         make = "a Dense layer" if rank < 4 else "a convolution with kernel_size=1"
         return f"bring both to the same {name} with {make}; Concatenate joins inputs of different {name}"
     return (
-        f'let both branches shrink alike (strides, padding="same"), or cut one with a Cropping layer, so that they have '
-        f"the same {name}"
+        f'let both branches shrink alike (strides, padding="same"), or cut one with a Cropping layer, so that they '
+        f"have the same {name}"
     )
 
 
@@ -244,10 +244,11 @@ class Concatenate(_Merge):
                 continue
             one, other = _first_difference(meeting)
             if other:
-                raise self._refuse(
-                    inputs, one, other, axis, f"they are joined along axis {joined} ({first.names[joined]}); on every "
-                    "other axis their sizes must be equal", _concatenate_remedy(first.names[axis], axis),
-                )  # fmt: skip
+                along = f"axis {joined} ({first.names[joined]})"
+                because = f"they are joined along {along}; on every other axis their sizes must be equal"
+                name = first.names[axis]
+                mend = f"make their {name} equal, or join along axis={axis} if it is the {name} that should add up"
+                raise self._refuse(inputs, one, other, axis, because, mend)
             sizes.append(next((size for size in meeting if value_of(size) is not None), meeting[0]))
         return Axes(first.names, tuple(sizes))
 
@@ -259,10 +260,6 @@ class Concatenate(_Merge):
 
     def call(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(list(inputs), dim=self.axis)
-
-
-def _concatenate_remedy(name: str, axis: int) -> str:
-    return f"make their {name} equal, or join along axis={axis} if it is the {name} that should add up"
 
 
 @op
@@ -314,8 +311,8 @@ class Dot(_Merge):
         sizes = value_of(one.sizes[left]), value_of(other.sizes[right])
         if None not in sizes and sizes[0] != sizes[1]:
             raise ShapeError(
-                f"{self.title}: axis {left} of input 1 ({one.names[left]}) has {sizes[0]} numbers and axis {right} of input "
-                f"2 ({other.names[right]}) {sizes[1]}.",
+                f"{self.title}: axis {left} of input 1 ({one.names[left]}) has {sizes[0]} numbers and axis {right} of "
+                f"input 2 ({other.names[right]}) {sizes[1]}.",
                 because="the products of both are added up along these axes",
                 mend="choose other axes=, or bring both to the same size",
             )

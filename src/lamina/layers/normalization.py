@@ -152,9 +152,8 @@ class BatchNormalization(_Normalizing):
             # statistics for its gradient, which does not read them in training.
             count = self._count(inputs)
             variance = self.moving_variance.data.mul_(count / (count - 1))
-        outputs = torch.batch_norm(
-            viewed, self.gamma, self.beta, self.moving_mean, self.moving_variance, learns, 1 - self.momentum, self.epsilon, True
-        )  # fmt: skip
+        weights = self.gamma, self.beta, self.moving_mean, self.moving_variance
+        outputs = torch.batch_norm(viewed, *weights, learns, 1 - self.momentum, self.epsilon, True)
         if learns:
             variance.mul_((count - 1) / count)
         return outputs.reshape(inputs.shape) if flat else outputs.movedim(1, axis)
@@ -239,7 +238,10 @@ class LayerNormalization(_Normalizing):
         inputs = Axes(self.axis_names(len(input_shape)), tuple(input_shape))
         self.__dict__["axis"] = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         axes = positions(self, inputs, self.axis)
-        shape, names = tuple(known_size(self, inputs, axis) for axis in axes), tuple(inputs.names[axis] for axis in axes)
+        shape, names = (
+            tuple(known_size(self, inputs, axis) for axis in axes),
+            tuple(inputs.names[axis] for axis in axes),
+        )
         self._make_affine(shape, names)
         if self.rms_scaling:
             self.beta = None

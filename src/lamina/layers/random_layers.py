@@ -81,7 +81,7 @@ class _WithNoiseShape(_Random):
 class Dropout(_WithNoiseShape):
     """In training, sets a share `rate` of the numbers to 0 and scales the rest by 1/(1 - rate). Srivastava et al. 2014.
 
-    Shapes: the input's. No weights. `noise_shape` shares zeros along axes: (None, 1, None) drops a feature in all steps.
+    Shapes: the input's. No weights. `noise_shape` shares zeros: with (None, 1, None) a feature drops in all steps.
     With a `seed` the layer has a random stream of its own, so two layers of one seed drop the same.
     Errors: a rate outside [0, 1] is a ValueError.
 

@@ -72,8 +72,8 @@ class Reshape(KeepsType):
         if number is not None and (number % known if -1 in sizes and known else number != known):
             raise ShapeError(
                 f"{self.title} cannot put {number:,} numbers into {self.target_shape}.",
-                because=f"one example holds {' · '.join(map(str, inputs.shape[1:])) or 1} = {number:,} numbers, which is "
-                + (f"no multiple of {known:,}" if -1 in sizes else f"not {known:,}"),
+                because=f"one example holds {' · '.join(map(str, inputs.shape[1:])) or 1} = {number:,} numbers, which "
+                + (f"is no multiple of {known:,}" if -1 in sizes else f"is not {known:,}"),
                 mend="choose sizes whose product is the number of an example's values; one of them may be -1",
             )
         if -1 in sizes:
@@ -82,7 +82,8 @@ class Reshape(KeepsType):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.shape[0] == 0:  # torch cannot infer -1 from no numbers
-            return inputs.reshape(self.shape_rule(Axes.of(tuple(inputs.shape))).shape)
+            sizes = self.shape_rule(Axes.of(tuple(inputs.shape))).shape
+            return inputs.reshape([size or 0 for size in sizes])
         return inputs.reshape(inputs.shape[0], *[-1 if size is None else size for size in self.target_shape])
 
 

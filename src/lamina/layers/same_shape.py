@@ -1,4 +1,4 @@
-"""What small layers share: outputs of the input's shape and type, positions of axes, open sizes that meet known ones."""
+"""What small layers share: outputs of the input's shape and type, positions of axes, open sizes that meet known."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def forgiving_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     try:
         return symbolic.output_spec(layer, args, kwargs)
     except ShapeError:
-        tensors = [leaf for leaf in tree.flatten(symbolic.first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)]
+        tensors = [
+            leaf for leaf in tree.flatten(symbolic.first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)
+        ]
         axes = symbolic.apply_rule(layer, [tensor.shape for tensor in tensors])
         return KerasTensor(axes.shape, layer.output_dtype(*[tensor.dtype for tensor in tensors]))

@@ -17,6 +17,7 @@ from lamina.graph.node import Operation
 from lamina.losses.shapes import check_target_shape, check_weight_shape, rank_changes
 from lamina.ops.convert import as_tensor
 
+TensorPair = tuple[torch.Tensor, torch.Tensor]
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 _MEANS = ("sum_over_batch_size", "mean")
 
@@ -161,7 +162,7 @@ def _match_ranks(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     return tree.unflatten(spec, [one for one, _ in pairs]), tree.unflatten(spec, [other for _, other in pairs])
 
 
-def match_ranks(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def match_ranks(first: torch.Tensor, second: torch.Tensor) -> TensorPair:
     """Adds or drops a trailing axis of size 1 where that makes the ranks equal: (batch,) and (batch, 1)."""
     if first.dim() == second.dim():
         return first, second
@@ -179,10 +180,15 @@ def as_outputs(y_pred: Any) -> torch.Tensor:
     return y_pred if y_pred.dtype.is_floating_point else y_pred.to(dtypes.torch_dtype(None))
 
 
-def aligned(y_true: Any, y_pred: Any, name: str, axis: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
+def aligned(y_true: Any, y_pred: Any, name: str, axis: int = -1) -> TensorPair:
     """Targets and outputs as tensors of one dtype, device and shape. Errors: `check_target_shape`."""
     y_pred = as_outputs(y_pred)
     y_true = as_tensor(y_true).to(device=y_pred.device, dtype=y_pred.dtype)
+    return with_one_shape(y_true, y_pred, name, axis)
+
+
+def with_one_shape(y_true: torch.Tensor, y_pred: torch.Tensor, name: str, axis: int = -1) -> TensorPair:
+    """Targets and outputs with one shape. Errors: `check_target_shape`."""
     if y_true.shape == y_pred.shape:
         return y_true, y_pred
     check_target_shape(y_true.shape, y_pred.shape, name, axis)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lamina.base.errors import UnfinishedError
-from lamina.base.registry import known_names, lookup, nearest
+from lamina.base.registry import known_names, lookup
 from lamina.ops import (  # they fill the table of public names
     arithmetic,
     convert,
@@ -27,6 +26,7 @@ from lamina.ops import (  # they fill the table of public names
     spectral,
     structure,
 )
+from lamina.ops.convert import no_such_name
 
 # Names of keras.ops that are still to come.
 _UNFINISHED = ("ctc_decode", "ctc_loss", "istft", "rearrange", "stft")
@@ -53,6 +53,4 @@ globals().update({name: lookup("ops", name) for name in known_names("ops") if ".
 def __getattr__(name: str) -> Any:
     if name == "numpy":  # keras.ops.numpy holds functions that are all here
         return sys.modules[__name__]
-    if name in _UNFINISHED:
-        raise UnfinishedError(f"ops.{name} is part of Keras and not in lamina yet.")
-    raise AttributeError(f"lamina.ops has no {name!r}.{nearest(name, list(globals()))}")
+    raise no_such_name("ops", name, _UNFINISHED, globals())

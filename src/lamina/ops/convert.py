@@ -6,7 +6,7 @@ difference is meant: 64-bit types stay 64 bits wide, where Keras narrows them in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ import torch
 
 from lamina.base import tree
 from lamina.base.errors import UnfinishedError
-from lamina.base.registry import public
+from lamina.base.registry import nearest, public
 from lamina.engine.device import current_device
 from lamina.engine.dtypes import standardize_dtype, torch_dtype
 from lamina.graph.keras_tensor import KerasTensor
@@ -27,6 +27,13 @@ Axis: TypeAlias = int | Sequence[int] | None
 _SCALARS = (bool, int, float, complex)
 # torch has next to no arithmetic for these two.
 _WIDER = {"uint16": "int32", "uint32": "int64"}
+
+
+def no_such_name(module: str, name: str, unfinished: Iterable[str], known: Iterable[str]) -> Exception:
+    """The error for a name that a module of functions lacks: one of Keras's still to come, or a slip."""
+    if name in unfinished:
+        return UnfinishedError(f"{module}.{name} is part of Keras and not in lamina yet.")
+    return AttributeError(f"lamina.{module} has no {name!r}.{nearest(name, [one for one in known if one[0] != '_'])}")
 
 
 def as_tensor(x: Any, dtype: Any = None, device: torch.device | None = None) -> Tensor:

@@ -8,10 +8,9 @@ import torch
 from torch.nn import functional
 
 from lamina.base import config
-from lamina.base.errors import UnfinishedError
-from lamina.base.registry import nearest, public
+from lamina.base.registry import public
 from lamina.graph.record import op
-from lamina.ops.convert import Tensor, as_float, as_tensor, saturate_cast
+from lamina.ops.convert import Tensor, as_float, as_tensor, no_such_name, saturate_cast
 
 # Names of keras.ops.image that are still to come.
 _UNFINISHED = (
@@ -32,10 +31,7 @@ _MODES = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubi
 
 
 def __getattr__(name: str) -> NoReturn:
-    if name in _UNFINISHED:
-        raise UnfinishedError(f"ops.image.{name} is part of Keras and not in lamina yet.")
-    names = [known for known in globals() if not known.startswith("_")]
-    raise AttributeError(f"lamina.ops.image has no {name!r}.{nearest(name, names)}")
+    raise no_such_name("ops.image", name, _UNFINISHED, globals())
 
 
 def _batched(images: Tensor, data_format: str) -> Tensor:

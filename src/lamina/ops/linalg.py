@@ -9,6 +9,7 @@ import torch
 from lamina.base.registry import public
 from lamina.graph.record import op
 from lamina.ops.convert import Axis, Tensor, as_axes, as_float, as_tensor, promote
+from lamina.ops.core import jvp as jvp
 
 
 @public("ops")

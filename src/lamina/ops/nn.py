@@ -6,7 +6,7 @@ The activations are torch's own. `lamina.activations` holds them under the names
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.nn import functional
@@ -15,40 +15,46 @@ from lamina.base import config
 from lamina.base.errors import ShapeError, UnfinishedError
 from lamina.base.registry import public
 from lamina.graph.record import op
-from lamina.ops.convert import Axis, Tensor, as_axes, as_float, as_tensor, is_float, promote
+from lamina.ops.convert import Axis, Tensor, as_axes, as_float, as_tensor, is_float, no_such_name, promote
 from lamina.ops.convolution import (
-    adaptive_average_pool,
-    adaptive_max_pool,
-    average_pool,
-    conv,
-    conv_transpose,
-    depthwise_conv,
-    fold,
-    max_pool,
-    separable_conv,
-    unfold,
+    adaptive_average_pool as adaptive_average_pool,
 )
-from lamina.ops.elementwise import polar
-from lamina.ops.indexing import multi_hot, one_hot
-from lamina.ops.structure import depth_to_space, space_to_depth
+from lamina.ops.convolution import (
+    adaptive_max_pool as adaptive_max_pool,
+)
+from lamina.ops.convolution import (
+    average_pool as average_pool,
+)
+from lamina.ops.convolution import (
+    conv as conv,
+)
+from lamina.ops.convolution import (
+    conv_transpose as conv_transpose,
+)
+from lamina.ops.convolution import (
+    depthwise_conv as depthwise_conv,
+)
+from lamina.ops.convolution import (
+    fold as fold,
+)
+from lamina.ops.convolution import (
+    max_pool as max_pool,
+)
+from lamina.ops.convolution import (
+    separable_conv as separable_conv,
+)
+from lamina.ops.convolution import (
+    unfold as unfold,
+)
+from lamina.ops.elementwise import polar as polar
+from lamina.ops.indexing import multi_hot as multi_hot
+from lamina.ops.indexing import one_hot as one_hot
+from lamina.ops.structure import depth_to_space as depth_to_space
+from lamina.ops.structure import space_to_depth as space_to_depth
 
-__all__ = [
-    "adaptive_average_pool",
-    "adaptive_max_pool",
-    "average_pool",
-    "conv",
-    "conv_transpose",
-    "depth_to_space",
-    "depthwise_conv",
-    "fold",
-    "max_pool",
-    "multi_hot",
-    "one_hot",
-    "polar",
-    "separable_conv",
-    "space_to_depth",
-    "unfold",
-]
+
+def __getattr__(name: str) -> NoReturn:
+    raise no_such_name("ops.nn", name, ("ctc_decode", "ctc_loss"), globals())
 
 
 def _sparse_plus(x: Tensor) -> Tensor:
@@ -163,6 +169,9 @@ def hard_silu(x: Any) -> Tensor:
     [-0.0, 3.0]
     """
     return functional.hardswish(as_float(x))
+
+
+swish, hard_swish = silu, hard_silu  # their other names
 
 
 @public("ops")

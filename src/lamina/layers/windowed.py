@@ -1,0 +1,76 @@
+"""What all layers share that slide a window over spatial axes: names, data formats, windows, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lamina.base import config
+from lamina.base.errors import ShapeError
+from lamina.layers.layer import Layer
+from lamina.layers.parts import expect_rank
+from lamina.shapes import Axes, TransposedWindow, Window
+from lamina.shapes.axes import SPATIAL
+
+Pads = list[tuple[int, int]]
+
+
+class SpatialLayer(Layer):
+    """A layer over `rank` spatial axes: steps, or height and width, or depth, height and width."""
+
+    rank: int = 2
+    data_format: str
+
+    def set_data_format(self, data_format: str | None) -> None:
+        self.data_format = config.standardize_data_format(data_format)
+
+    @property
+    def spatial_names(self) -> tuple[str, ...]:
+        return SPATIAL[self.rank]
+
+    def axis_names(self, rank: int) -> tuple[str, ...]:
+        if rank != self.rank + 2:
+            return super().axis_names(rank)
+        if self.data_format == "channels_first":
+            return ("batch", "channels", *self.spatial_names)
+        return ("batch", *self.spatial_names, "channels")
+
+    @property
+    def channel_axis(self) -> int:
+        return 1 if self.data_format == "channels_first" else -1
+
+    def slide(self, inputs: Axes, windows: Sequence[Window | TransposedWindow]) -> Axes:
+        """The inputs' axes with each spatial one through its window. Errors: a ShapeError that names the axis."""
+        expect_rank(self, inputs, self.rank + 2)
+        for name, window in zip(self.spatial_names, windows, strict=True):
+            try:
+                inputs = inputs.replace(**{name: window.output(inputs[name])})
+            except ShapeError as error:
+                error.headline = f"{self.title}: along {name}, {error.headline}"
+                raise
+        return inputs
+
+
+def padding_name(value: Any, allowed: tuple[str, ...], what: str) -> str:
+    """A padding as the user gives it. Errors: an unknown one is a ValueError."""
+    name = value.lower() if isinstance(value, str) else value
+    if name not in allowed:
+        raise ValueError(f"{what}: padding is {' or '.join(map(repr, allowed))}; got {value!r}.")
+    return str(name)
+
+
+def pads_of(windows: Sequence[Window], sizes: Sequence[int]) -> Pads:
+    """(before, after) along each spatial axis."""
+    return [window.pads(size) for window, size in zip(windows, sizes, strict=True)]
+
+
+def pad_spatial(x: torch.Tensor, pads: Pads, value: float = 0.0) -> torch.Tensor:
+    """A (batch, channels, ...) tensor padded along its spatial axes; the memory layout stays."""
+    flat = [amount for pair in reversed(pads) for amount in pair]
+    return torch.nn.functional.pad(x, flat, value=value) if any(flat) else x
+
+
+def symmetric(pads: Pads) -> bool:
+    return all(before == after for before, after in pads)
