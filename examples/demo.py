@@ -49,9 +49,8 @@ def main(folder: str = "demo-output", epochs: int = 12) -> dict[str, float]:
     print(model.explain())
 
     print(f"\n3. Training, {epochs} epochs\n")
-    model.compile(
-        keras.optimizers.Adam(2e-3), keras.losses.CategoricalCrossentropy(), [keras.metrics.CategoricalAccuracy()]
-    )
+    accuracy_metric = keras.metrics.CategoricalAccuracy()
+    model.compile(keras.optimizers.Adam(2e-3), keras.losses.CategoricalCrossentropy(), metrics=[accuracy_metric])
     start = time.perf_counter()
     model.fit(x_train, y_train, batch_size=64, epochs=epochs, validation_data=(x_test, y_test))
     seconds = time.perf_counter() - start

@@ -308,6 +308,22 @@ def test_decay_is_a_schedule() -> None:
     assert float(kwargs["learning_rate"](0)) == pytest.approx(0.001)
 
 
+def test_constructors_and_models_ask_the_tables() -> None:
+    with pytest.warns(DeprecationWarning, match=r"today: Dense\(units=3, use_bias=False\)"):
+        assert lamina.layers.Dense(output_dim=3, bias=False).units == 3
+    inputs = lamina.Input((4,))
+    with pytest.warns(
+        DeprecationWarning, match=r"^Model\(input=<KerasTensor>, output=<KerasTensor>\) is Keras 1; today"
+    ):
+        model = lamina.Model(input=inputs, output=lamina.layers.Dense(2)(inputs))
+    assert model.output_shape == (None, 2)
+
+
+def test_optimizers_ask_the_tables() -> None:
+    with pytest.warns(DeprecationWarning, match=r"SGD\(lr=0.5\) is Keras 2; today: SGD\(learning_rate=0.5\)"):
+        assert float(lamina.optimizers.SGD(lr=0.5).learning_rate) == 0.5
+
+
 def test_samples_are_counted_from_the_first_batch_which_is_put_back() -> None:
     batches = ((np.full((4, 2), number), np.zeros(4)) for number in range(3))
     with pytest.warns(DeprecationWarning, match="; today: "):
@@ -620,7 +636,7 @@ def test_import_statements(installed: None) -> None:
     from keras.layers import Dense
     from keras.layers.core import Dense as CoreDense
     from keras.models import Sequential
-    from keras.objectives import mse
+    from keras.objectives import mean_squared_error
     from keras.utils import to_categorical
     from tensorflow.keras import layers
     from tensorflow.keras.layers import Dense as OtherDense
@@ -628,7 +644,7 @@ def test_import_statements(installed: None) -> None:
     assert keras is lamina
     assert keras.layers.core.Dense is CoreDense is Dense is OtherDense is lamina.layers.Dense
     assert (layers, K, Layer, Sequential) == (lamina.layers, lamina.backend, lamina.layers.Layer, lamina.Sequential)
-    assert mse is lamina.losses.mse
+    assert mean_squared_error is lamina.losses.mean_squared_error
     assert np_utils.to_categorical is to_categorical
     assert other.keras is lamina
     assert other.random is importlib.import_module("tensorflow.random")

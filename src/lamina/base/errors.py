@@ -133,4 +133,4 @@ def outside_frame() -> int:
             break
         frame = frame.f_back
         level += 1
-    return level - 1 if level > 1 else 1
+    return level

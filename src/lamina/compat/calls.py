@@ -47,7 +47,8 @@ def translate(
         translated = spelling.finish(today, translated)
     _refuse_unknown(owner, spelling, translated, _known_keywords(today) if known is None else frozenset(known))
     if spelling.gone or positional != args or spelling.old_names & kwargs.keys():
-        deprecate(shown_call(owner, args, kwargs), spelling.era, shown_call(today, positional, translated), *notes)
+        written = "Model" if owner == "Functional" else owner  # Model(...) is where a Functional comes from
+        deprecate(shown_call(written, args, kwargs), spelling.era, shown_call(today, positional, translated), *notes)
     return positional, translated
 
 

@@ -70,6 +70,8 @@ class Alias(types.ModuleType):
         self.__path__: list[str] = []
         self.__spec__ = ModuleSpec(self.__name__, None, is_package=True)
         self._path = path
+        self.parent_path = path.rpartition(".")[0]
+        self.covered: types.ModuleType | None = None  # lamina's own module of this name, read last
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__version__":
@@ -91,11 +93,15 @@ class Alias(types.ModuleType):
         """lamina's module of the very path, if it is public (`applications.densenet`), then the table's packages."""
         package, _, inner = self._path.partition(".")
         own = [self._path] if inner and package == "applications" and _exists(f"lamina.{self._path}") else []
-        return tuple(importlib.import_module(f"lamina.{name}") for name in (*own, *INNER[self._path]))
+        covered = () if self.covered is None else (self.covered,)
+        return (*(importlib.import_module(f"lamina.{name}") for name in (*own, *INNER[self._path])), *covered)
 
 
 def _exists(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # what should hold it is no package
+        return False
 
 
 def _public_module(path: str) -> types.ModuleType | None:
@@ -105,6 +111,8 @@ def _public_module(path: str) -> types.ModuleType | None:
         return None
     for part in path.split("."):
         found = getattr(module, part, None)
+        if isinstance(found, Alias):
+            return None
         if not isinstance(found, types.ModuleType):
             name = f"{module.__name__}.{part}"
             if not _exists(name):
@@ -173,20 +181,34 @@ class _Installation(MetaPathFinder):
         The inner modules go into `sys.modules` while their parent is imported. Had they to be found one by one, the
         import system would set each on its parent, over a module of lamina's own of that name (`lamina.layers.core`).
         """
+        for name in old_names(path):
+            if not hasattr(module, name):
+                self._set(module, name, old_name(path, name))
         for inner in INNER:
             parent, _, child = inner.rpartition(".")
             if parent == path:
                 alias = sys.modules[f"{root}.{inner}"] = self._alias(inner)
-                if not hasattr(module, child):
-                    self._set(module, child, alias)
+                self._show(module, child, alias)
                 self._dress(root, inner, alias)
-        for name in old_names(path):
-            self._set(module, name, old_name(path, name))
         if not path:
             model = _lamina().Model
             for name, method in OLD_METHODS.items():
                 if not hasattr(model, name):
                     self._set(model, name, method)
+
+    def _show(self, module: types.ModuleType, child: str, alias: Alias) -> None:
+        """Makes `keras.layers.core.Dense` work where lamina has a `layers.core` of its own: the alias covers it.
+
+        lamina's own top floors stay as they are, and so do functions of the name (`keras.layers.merge` of Keras 1).
+        """
+        present = vars(module).get(child)
+        if present is alias or child in old_names(alias.parent_path) or (present is None and child in dir(module)):
+            return
+        if present is None:
+            self._set(module, child, alias)
+        elif isinstance(present, types.ModuleType) and alias.parent_path:
+            alias.covered = present
+            self._set(module, child, alias)
 
     def _set(self, holder: Any, name: str, value: Any) -> None:
         self.changes.append((holder, name, vars(holder).get(name, _ABSENT)))

@@ -128,7 +128,8 @@ def Merge(
     """Keras 1's `Merge([left, right], mode="concat")`: today's merging layer, with a DeprecationWarning that names it.
 
     Parameters: those of `merge`; `layers`, models or layers whose outputs are merged: the result is then a `Model` from
-    their inputs to the merged output, which a Sequential takes as its first layer. Without `layers`, the layer alone.
+    their inputs to the merged output. Today's Sequential has one input, so go on from there with `Model(inputs, outputs)`.
+    Without `layers`, the result is the merging layer alone.
     """
     merging = _old_merge("Merge", mode, concat_axis, dot_axes, output_shape, arguments, name)
     if layers is None:

@@ -33,7 +33,7 @@ class AxisArithmetic:
 
     def __str__(self) -> str:
         size = "open" if self.size is None else f"{self.size:,}"
-        if not self.formula:
+        if not self.arithmetic:
             return size
         if self.size is None:
             return self.formula
@@ -287,7 +287,18 @@ def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTe
     if not isinstance(result, Axes):
         return (), "several outputs"
     handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}
-    return tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result)), ""
+    axes = tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result))
+    return axes, _gone(inputs[0], result)
+
+
+def _gone(read: Axes, made: Axes) -> str:
+    """What to say of spatial axes that are no longer there and in no formula: taken together by a global pooling."""
+    gone = [name for name in read.names if name in SPATIAL_NAMES and name not in made.names]
+    formulas = [size.formula for _, size in made if isinstance(size, Dim)]
+    if not gone or any(name in formula for name in gone for formula in formulas):
+        return ""
+    kept = ", ".join(f"{size} {name}" for name, size in zip(made.names, made.shape, strict=True) if name != "batch")
+    return f"all of {' and '.join(gone)} together: {kept}, whatever the size"
 
 
 def _numbered(axes: Axes, index: int) -> Axes:

@@ -78,14 +78,14 @@ class Embedding(Layer):
         try:
             rows = torch.nn.functional.embedding(inputs, table)
         except IndexError as error:
-            raise _OutsideTable(
+            raise RowError(
                 f"{self.title} has rows 0 to {self.input_dim - 1} (input_dim={self.input_dim}) and got numbers from "
                 f"{int(inputs.min())} to {int(inputs.max())}. Give it an input_dim above the largest number."
             ) from error
         return rows.to(self._compute_type)
 
 
-class _OutsideTable(LaminaError, IndexError):
+class RowError(LaminaError, IndexError):
     """A number for which an embedding has no row."""
 
 

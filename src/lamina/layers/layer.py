@@ -223,7 +223,7 @@ class Layer(Configurable, WeightOwner):
             symbolic.note_outputs(self, outputs)
         if self.activity_regularizer is not None:
             for output in tree.flatten(outputs):
-                self.add_loss(self.activity_regularizer(output))
+                self.add_loss(self.activity_regularizer(output) / len(output))
         if masks is not None or self._makes_mask:
             symbolic.attach_masks(self, args, outputs, masks)
         return outputs

@@ -43,6 +43,9 @@ class _Normalizing(SameShape):
                 )
                 setattr(self, name, weight)
 
+    def output_dtype(self, *inputs: str) -> str:
+        return self.compute_dtype
+
     def shape_rule(self, inputs: Axes) -> Axes:
         axes = positions(self, inputs, self.axis)
         weight = next((self._parameters[name] for name in self._parameters), None)

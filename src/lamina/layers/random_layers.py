@@ -119,6 +119,8 @@ class _SpatialDropout(_Random):
         return inputs
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
+        if inputs.dim() != self.spatial_rank + 2:  # another rank would broadcast in silence
+            self.shape_rule(Axes(self.axis_names(inputs.dim()), tuple(inputs.shape)))
         if not training or self.rate == 0:
             return inputs
         ones = (1,) * self.spatial_rank

@@ -136,5 +136,4 @@ class RepeatVector(KeepsType):
         return Axes(("batch", "steps", "features"), (inputs.sizes[0], self.n, inputs.sizes[1]))
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        expect_rank(self, Axes.of(tuple(inputs.shape)), 2)
         return inputs.unsqueeze(1).expand(-1, self.n, -1)

@@ -166,23 +166,22 @@ class Functional(Model):
         if not isinstance(value, torch.Tensor):
             value = torch.as_tensor(np.asarray(value), device=current_device())
         wanted = dtypes.TORCH_DTYPES[symbol.dtype]
-        shape = value.shape
         if value.dtype is not wanted and not (value.dtype.is_floating_point and not wanted.is_floating_point):
             mask = getattr(value, "_keras_mask", None)
             value = value.to(wanted)
             if mask is not None:
                 value._keras_mask = mask
-        if len(shape) == len(symbol.shape) + 1 and shape[-1] == 1:
-            value = value.squeeze(-1)
-        elif len(shape) == len(symbol.shape) - 1 and symbol.shape[-1] == 1 and len(shape) > 0:
-            value = value.unsqueeze(-1)
-        self._check_shape(tuple(value.shape), symbol)
+        shape = tuple(value.shape)
+        if not _fits(shape, symbol.shape):
+            if shape[-1:] == (1,) and _fits(shape[:-1], symbol.shape):
+                return value.squeeze(-1)
+            if _fits((*shape, 1), symbol.shape):
+                return value.unsqueeze(-1)
+            self._check_shape(shape, symbol)
         return value
 
     def _check_shape(self, shape: tuple[int | None, ...], symbol: KerasTensor) -> None:
-        if len(shape) == len(symbol.shape) and all(
-            a == b or a is None or b is None for a, b in zip(shape, symbol.shape, strict=True)
-        ):
+        if _fits(shape, symbol.shape):
             return
         name = symbol._keras_history.operation.name if symbol._keras_history else symbol.name
         raise ShapeError(
@@ -216,6 +215,12 @@ def _as_given(structure: Any) -> Any:
     return structure
 
 
+def _fits(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    return all(a == b or a is None or b is None for a, b in zip(shape, wanted, strict=True))
+
+
 def _difference(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
     if len(shape) != len(wanted):
         return f"it has {len(shape)} axes where the model reads {len(wanted)} (the first is the batch)"
@@ -229,9 +234,7 @@ def _mend(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
     """The usual mistake behind a wrong shape: no batch axis, no channel axis, channels first."""
 
     def fits(candidate: tuple[Any, ...]) -> bool:
-        return len(candidate) == len(wanted) and all(
-            a == b or a is None or b is None for a, b in zip(candidate[1:], wanted[1:], strict=True)
-        )
+        return _fits(candidate[1:], wanted[1:]) and len(candidate) == len(wanted)
 
     if fits((1, *shape)):
         return "add the batch axis: x[None]"

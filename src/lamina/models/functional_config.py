@@ -27,7 +27,7 @@ def config_of(model: Any) -> dict[str, Any]:
         described = _describe(operation)
         described["name"] = operation.name
         described["inbound_nodes"] = [
-            {"args": _refer(node.args, inside), "kwargs": _refer(node.kwargs, inside)}
+            {"args": _refer(list(node.args), inside, operation), "kwargs": _refer(node.kwargs, inside, operation)}
             for node in operation._inbound_nodes
             if id(node) in inside and not node.is_input
         ]
@@ -74,20 +74,24 @@ def _history(tensor: KerasTensor, inside: dict[int, int]) -> list[Any]:
     return [operation.name, inside[id(operation._inbound_nodes[node_index])], tensor_index]
 
 
-def _refer(structure: Any, inside: dict[int, int]) -> Any:
-    """The arguments of a call in plain values; a symbolic tensor is the call that made it."""
+def _refer(structure: Any, inside: dict[int, int], operation: Any) -> Any:
+    """The arguments of a call in plain values; a symbolic tensor is the call that made it. Functions tell tuples from
+    lists; for layers both are lists, as in Keras's files."""
+    marks_tuples = isinstance(operation, Operation)
 
     def plain(value: Any) -> Any:
         if isinstance(value, KerasTensor):
             config = {"shape": list(value.shape), "dtype": value.dtype, "keras_history": _history(value, inside)}
             return {"class_name": "__keras_tensor__", "config": config}
+        if isinstance(value, tuple) and marks_tuples:
+            return {"class_name": "__tuple__", "config": [plain(item) for item in value]}
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
         if isinstance(value, dict):
             return {key: plain(item) for key, item in value.items()}
         return serialize_keras_object(value)
 
-    return plain(list(structure) if isinstance(structure, tuple) else structure)
+    return plain(structure)
 
 
 def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
@@ -163,6 +167,8 @@ def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTens
                 missing = True
                 return None
             return results[name, node_index][tensor_index]
+        if isinstance(value, dict) and value.get("class_name") == "__tuple__":
+            return tuple(fill(item) for item in value["config"])
         if isinstance(value, dict) and "class_name" in value and "config" in value:
             return deserialize_keras_object(value)
         if isinstance(value, dict):

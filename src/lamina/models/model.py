@@ -115,6 +115,12 @@ class Model(Trainer, Layer):
             self.compute_output_spec(symbols)
         self.built = True
 
+    def _ensure_built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A first call of a subclassed model builds the layers on the way; nothing needs to be tried before it."""
+        if type(self).build is Model.build:
+            self.built = True
+        super()._ensure_built(args, kwargs)
+
     # Files and pictures, on higher floors.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.graph.function import Graph
 from lamina.graph.keras_tensor import KerasTensor
-from lamina.layers.context import name_scope
+from lamina.layers.context import CONTEXT, name_scope
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.functional import Functional
@@ -92,7 +92,7 @@ class Sequential(Functional):
 
     def _build_stack(self) -> None:
         tensor = self._stack[0].output
-        with name_scope(self.name):
+        with name_scope(*(() if CONTEXT.names[-1:] == (self.name,) else (self.name,))):
             for layer in self._stack[1:]:
                 tensor = layer(tensor)
                 if not isinstance(tensor, KerasTensor):
@@ -116,6 +116,11 @@ class Sequential(Functional):
         except Exception:
             self._stack.pop(0)
             raise
+
+    def _ensure_built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A first call builds the stack for any batch size."""
+        if self.graph is None:
+            self.build((None, *tuple((args[0] if args else next(iter(kwargs.values()))).shape)[1:]))
 
     @property
     def layers(self) -> list[Any]:
@@ -151,16 +156,8 @@ class Sequential(Functional):
         return list(self._stack)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        self._build_for(inputs)
+        self._ensure_built((inputs,), {})
         return super().compute_output_spec(inputs, training, mask)
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        self._build_for(inputs)
-        return super().call(inputs, training, mask)
-
-    def _build_for(self, inputs: Any) -> None:
-        if self.graph is None:
-            self.build((None, *tuple(inputs.shape)[1:]))
 
     def get_config(self) -> dict[str, Any]:
         if type(self).get_config is not Sequential.get_config and type(self).__init__ is not Sequential.__init__:

@@ -88,6 +88,7 @@ def load_model(
             read_h5(model, file)
             stored = file.get("optimizer/vars")
             if compile and model.optimizer is not None and stored is not None and len(stored.keys()):
-                model.optimizer.build(model.trainable_weights)
+                if not model.optimizer.built:
+                    model.optimizer.build(model.trainable_weights)
                 model.optimizer.load_own_variables(stored)
     return model

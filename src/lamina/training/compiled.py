@@ -31,7 +31,10 @@ class CompiledLoss:
             chosen = spread(self.given_loss, names, "loss", same_for_all=not isinstance(self.given_loss, list | tuple))
             found = {name: as_loss(one) for name, one in chosen.items()}
             weights = spread(self.given_weights, names, "loss_weights", same_for_all=self.given_weights is None)
-            self._weights = {name: None if weight is None else float(weight) for name, weight in weights.items()}
+            for weight in weights.values():
+                if weight is not None and not isinstance(weight, int | float):
+                    raise TypeError(f"loss_weights are numbers; got {weight!r}. (Metrics are given as metrics=[...].)")
+            self._weights = weights
             if sum(one is not None for one in found.values()) > 1:
                 self.trackers = {
                     n: metrics_package.Mean(name=f"{n}_loss") for n, one in found.items() if one is not None
@@ -163,7 +166,7 @@ def _as_metric(identifier: Any, y_true_shape: Any, y_pred_shape: Any, loss: Any)
         if identifier in ("accuracy", "acc"):
             found: Any = metrics_package.accuracy_for(y_true_shape, y_pred_shape, loss)
         else:
-            found = losses_package.crossentropy_for(y_true_shape, y_pred_shape)
+            found = metrics_package.crossentropy_for(y_true_shape, y_pred_shape, loss)
     else:
         found = metrics_package.get(identifier)
     if isinstance(found, metrics_package.Metric):
