@@ -1,4 +1,4 @@
-"""Every layer declares an input_shape, and only the first one's counts. Why is there no error? Now there is a warning."""
+"""Every layer declares an input_shape, and only the first one's counts. Why no error? Now there is a warning."""
 
 from tensorflow import keras
 from tensorflow.keras import layers
@@ -9,10 +9,10 @@ def convolutional():
         [
             layers.Conv2D(16, (3, 3), activation="relu", input_shape=(28, 28, 1)),
             layers.Conv2D(32, (3, 3), activation="relu", input_shape=(28, 28, 1)),
-            layers.MaxPooling2D((3, 3)),
+            layers.MaxPooling2D((3, 3), input_shape=(28, 28, 1)),
             layers.Conv2D(32, (3, 3), activation="relu", input_shape=(14, 14, 1)),
             layers.Conv2D(16, (3, 3), activation="relu", input_shape=(14, 14, 1)),
-            layers.GlobalMaxPooling2D(),
+            layers.GlobalMaxPooling2D(input_shape=(7, 7, 1)),
             layers.Dense(10, activation="softmax", input_shape=(10,)),
         ]
     )

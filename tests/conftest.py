@@ -10,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+pytest.register_assert_rewrite("layer_parity", "golden")
+
 torch.set_num_threads(1)
 
 

@@ -56,7 +56,7 @@ def test_an_old_script_runs_unmodified(tmp_path: Path) -> None:
     assert [line.split("; today: ")[1] for line in warned] == [
         "Dense(units=3, input_dim=4, kernel_initializer='random_uniform')",
         "Dropout(rate=0.5)",
-        "Model.fit(<Tensor>, <ndarray>, verbose=0, epochs=2)",
+        "Model.fit(x=<Tensor>, y=<ndarray>, epochs=2, verbose=0)",
     ]
     assert all("script.py:" in line for line in warned)
 

@@ -289,7 +289,7 @@ def test_mistakes():
     ],
 )
 def test_wrong_arguments(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 

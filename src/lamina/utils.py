@@ -36,6 +36,14 @@ def clear_session() -> None:
     reset_names()
 
 
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from lamina.compat import old_name
+
+    return old_name("utils", name)
+
+
 __all__ = [
     "CustomObjectScope",
     "Progbar",

@@ -54,7 +54,7 @@ class _ShapeProblem:
         return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
-        lines = [self.headline]
+        lines = textwrap.wrap(self.headline, LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
         rows = (
             ("in", self.path),
             ("received", self.received),

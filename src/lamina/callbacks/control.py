@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from lamina.base.errors import outside_frame
+from lamina.base.spellings import accept_old_spellings
 from lamina.callbacks.base import HOOKS, Callback, Logs
 
 # The direction of metrics by the end of their names, for models whose metrics do not say it themselves.
@@ -175,6 +176,7 @@ class ReduceLROnPlateau(MonitorCallback):
     The epoch's logs get `learning_rate`. Errors: ValueError for a factor of 1 or more.
     """
 
+    @accept_old_spellings
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -346,6 +348,7 @@ class ModelCheckpoint(MonitorCallback):
     Errors: ValueError for another ending or `save_freq`; KeyError for a placeholder that the logs do not have.
     """
 
+    @accept_old_spellings
     def __init__(
         self,
         filepath: str | os.PathLike[str],

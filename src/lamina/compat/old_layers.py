@@ -128,7 +128,7 @@ def Merge(
     """Keras 1's `Merge([left, right], mode="concat")`: today's merging layer, with a DeprecationWarning that names it.
 
     Parameters: those of `merge`; `layers`, models or layers whose outputs are merged: the result is then a `Model` from
-    their inputs to the merged output. Today's Sequential has one input, so go on from there with `Model(inputs, outputs)`.
+    their inputs to the merged output. Today's Sequential has one input: go on from there with `Model(inputs, outputs)`.
     Without `layers`, the result is the merging layer alone.
     """
     merging = _old_merge("Merge", mode, concat_axis, dot_axes, output_shape, arguments, name)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lamina.base import config
+from lamina.base.late import late
 from lamina.base.registry import public
 from lamina.base.serialization import (
     Configurable,
@@ -128,3 +129,9 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> An
 def _norms(w: torch.Tensor, axis: int | Sequence[int]) -> torch.Tensor:
     axes = axis if isinstance(axis, int) else tuple(axis)
     return w.square().sum(dim=axes, keepdim=True).sqrt()
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return late("compat").old_name("constraints", name)

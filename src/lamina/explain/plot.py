@@ -20,6 +20,11 @@ _KINDS = (
     ("pooling", ("Max", "Average", "Global", "UpSampling", "ZeroPadding", "Cropping")),
     ("normalization", ("BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization")),
     ("activation", ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")),
+    ("dense", ("Dense", "EinsumDense")),
+    ("embedding", ("Embedding",)),
+    ("reshape", ("Flatten", "Reshape", "Permute", "RepeatVector")),
+    ("regularization", ("Dropout", "SpatialDropout", "Gaussian", "AlphaDropout", "ActivityRegularization")),
+    ("model", ("Functional", "Sequential")),
     ("merge", ("Add", "Subtract", "Multiply", "Concatenate", "Dot", "Minimum", "Maximum")),
 )
 _MERGES = ("Average", "Maximum", "Minimum")

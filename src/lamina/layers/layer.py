@@ -13,6 +13,7 @@ from lamina.base import names, tree
 from lamina.base.errors import ShapeError, warn_shape
 from lamina.base.registry import public
 from lamina.base.serialization import Configurable, own_class, serialize_keras_object
+from lamina.base.spellings import accept_old_spellings
 from lamina.engine import dtypes
 from lamina.engine.device import current_device
 from lamina.graph.keras_tensor import KerasTensor, any_symbolic
@@ -21,7 +22,6 @@ from lamina.graph.probe import in_trial, outside_trial
 from lamina.layers import symbolic
 from lamina.layers.context import CONTEXT, name_scope
 from lamina.layers.signature import build_names, call_signature, shape_of, tensor_arguments
-from lamina.layers.spellings import accept_old_spellings
 from lamina.layers.tracking import TrackedList, holds_modules, tracked
 from lamina.layers.weights import WeightOwner
 from lamina.shapes import axis_names
@@ -481,13 +481,13 @@ def _declared_shape(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
     batch = kwargs.pop("batch_size", None)
     full = kwargs.pop("batch_shape", None) or kwargs.pop("batch_input_shape", None)
     kwargs.pop("batch_input_shape", None)
-    shape, dim, length = (kwargs.pop(key, None) for key in ("input_shape", "input_dim", "input_length"))
+    shape, dim = kwargs.pop("input_shape", None), kwargs.pop("input_dim", None)
     if full is not None:
         return tuple(full)
     if shape is not None:
         return (batch, *((shape,) if isinstance(shape, int) else tuple(shape)))
     if dim is not None:
-        return (batch, length, dim) if length is not None else (batch, dim)
+        return (batch, dim)
     return None
 
 

@@ -29,19 +29,21 @@ class _Normalizing(SameShape):
         self.gamma: Any = None
         self.beta: Any = None
 
+    def _affine_names(self) -> list[str]:
+        return [name for name, wanted in (("gamma", self.scale), ("beta", self.center)) if wanted]
+
     def _make_affine(self, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:
-        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
-            if wanted:
-                weight = self.add_weight(
-                    shape,
-                    getattr(self, f"{name}_initializer"),
-                    regularizer=getattr(self, f"{name}_regularizer"),
-                    constraint=getattr(self, f"{name}_constraint"),
-                    autocast=False,
-                    name=name,
-                    axes=axes,
-                )
-                setattr(self, name, weight)
+        for name in self._affine_names():
+            weight = self.add_weight(
+                shape,
+                getattr(self, f"{name}_initializer"),
+                regularizer=getattr(self, f"{name}_regularizer"),
+                constraint=getattr(self, f"{name}_constraint"),
+                autocast=False,
+                name=name,
+                axes=axes,
+            )
+            setattr(self, name, weight)
 
     def output_dtype(self, *inputs: str) -> str:
         return self.compute_dtype
@@ -136,9 +138,12 @@ class BatchNormalization(_Normalizing):
         if inputs.dtype is not self._compute_type:
             inputs = inputs.to(self._compute_type)
         learns = bool(training) and self._trainable
-        if learns and (mask is not None or self.moving_mean.dtype.itemsize == 2 or self._count(inputs) < 2):
+        if learns and (mask is not None or self._keeps_16_bits() or self._count(inputs) < 2):
             return self._by_moments(inputs, mask)
         return self._fused(inputs, learns)
+
+    def _keeps_16_bits(self) -> bool:
+        return self.variable_dtype in ("bfloat16", "float16")
 
     def _count(self, inputs: torch.Tensor) -> int:
         """How many numbers of the batch one mean is taken over."""
@@ -149,16 +154,19 @@ class BatchNormalization(_Normalizing):
         rank, axis = inputs.dim(), self.axis % inputs.dim()
         flat = rank == 3 and axis == 2
         viewed = inputs.reshape(-1, inputs.shape[-1]) if flat else inputs.movedim(axis, 1)
+        own = self._parameters  # read directly: never cast, and no look-up through the Module
+        moving_mean, moving_variance = own["moving_mean"], own["moving_variance"]
+        assert moving_variance is not None
+        # Through `.data`: the kernel notes the statistics for its gradient, which does not read them in training.
+        variance = moving_variance.data
+        before = variance.clone() if learns else variance
+        statistics = moving_mean, moving_variance, learns, 1 - self.momentum, self.epsilon
+        outputs = torch.batch_norm(viewed, own.get("gamma"), own.get("beta"), *statistics, True)
         if learns:
-            # torch moves its variance towards the unbiased one, n/(n - 1) times the population's. Scaled up by that
-            # factor before and down after, the variance moves by Keras's rule. Through `.data`: the kernel notes the
-            # statistics for its gradient, which does not read them in training.
+            # torch moved the variance towards the unbiased one, n/(n - 1) times the population's that Keras means:
+            # momentum·before + (1 - momentum)·population = (n - 1)/n·moved + momentum/n·before.
             count = self._count(inputs)
-            variance = self.moving_variance.data.mul_(count / (count - 1))
-        weights = self.gamma, self.beta, self.moving_mean, self.moving_variance
-        outputs = torch.batch_norm(viewed, *weights, learns, 1 - self.momentum, self.epsilon, True)
-        if learns:
-            variance.mul_((count - 1) / count)
+            variance.mul_((count - 1) / count).add_(before, alpha=self.momentum / count)
         return outputs.reshape(inputs.shape) if flat else outputs.movedim(1, axis)
 
     def _by_moments(self, inputs: torch.Tensor, mask: Any) -> torch.Tensor:
@@ -246,10 +254,9 @@ class LayerNormalization(_Normalizing):
             tuple(inputs.names[axis] for axis in axes),
         )
         self._make_affine(shape, names)
-        if self.rms_scaling:
-            self.beta = None
-            if self.gamma is None:
-                self.gamma = self.add_weight(shape, self.gamma_initializer, autocast=False, name="gamma", axes=names)
+
+    def _affine_names(self) -> list[str]:
+        return ["gamma"] if self.rms_scaling else super()._affine_names()
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = inputs.to(getattr(torch, self.variable_dtype))
@@ -324,8 +331,11 @@ class GroupNormalization(_Normalizing):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = inputs.to(getattr(torch, self.variable_dtype)).movedim(self.axis, 1)
-        outputs = functional.group_norm(x, self.groups, self.gamma, self.beta, self.epsilon)
-        return outputs.movedim(1, self.axis).to(self._compute_type)
+        beside = self.beta if self.gamma is not None else None  # torch has no gradient for a beta without a gamma
+        outputs = functional.group_norm(x, self.groups, self.gamma, beside, self.epsilon).movedim(1, self.axis)
+        if self.beta is not None and beside is None:
+            outputs = outputs + self.beta.reshape([-1 if a == self.axis % x.dim() else 1 for a in range(x.dim())])
+        return outputs.to(self._compute_type)
 
 
 @public("layers")

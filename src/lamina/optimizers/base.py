@@ -19,6 +19,7 @@ from lamina.base import names
 from lamina.base.errors import outside_frame
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import Configurable, constructor_names, deserialize_keras_object, own_class
+from lamina.base.spellings import accept_old_spellings
 from lamina.engine.device import device
 from lamina.engine.variable import Variable
 from lamina.initializers import get as get_initializer
@@ -61,6 +62,11 @@ class Optimizer(Configurable):
     >>> v.numpy()
     array([0.9, 1.9], dtype=float32)
     """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("lamina.") and "__init__" in vars(cls):
+            cls.__init__ = accept_old_spellings(vars(cls)["__init__"])  # type: ignore[method-assign]
 
     _decays_in_step = False  # whether `_step` applies the weight decay itself
 

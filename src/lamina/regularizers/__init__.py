@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from lamina.base.late import late
 from lamina.base.registry import public
 from lamina.base.serialization import (
     Configurable,
@@ -137,3 +138,9 @@ def _factor(name: str, value: Any) -> float:
     if isinstance(value, str | bool) or not math.isfinite(float(value)) or float(value) < 0:
         raise ValueError(f"{name} is a finite number ≥ 0; got {value!r}.")
     return float(value)
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return late("compat").old_name("regularizers", name)

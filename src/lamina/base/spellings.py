@@ -9,9 +9,8 @@ from typing import Any
 from lamina.base.late import late
 from lamina.base.serialization import constructor_names
 
-ALWAYS_KNOWN = frozenset(
-    {"input_shape", "batch_input_shape", "batch_shape", "input_dim", "input_length", "batch_size", "weights"}
-)
+# What every layer takes beside its own arguments, to say what the first layer of a Sequential reads.
+ALWAYS_KNOWN = frozenset({"input_shape", "batch_input_shape", "batch_shape", "input_dim", "batch_size", "weights"})
 
 
 def accept_old_spellings(init: Callable[..., None]) -> Callable[..., None]:
