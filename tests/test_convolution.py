@@ -196,7 +196,10 @@ def test_bad_arguments_are_named(kwargs, message):
 
 
 def test_a_masked_mean_counts_kept_steps_only(keras):
-    x, mask = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32"), np.array([[1, 1, 0, 0, 1], [1] * 5], bool)
+    x, mask = (
+        np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32"),
+        np.array([[1, 1, 0, 0, 1], [1] * 5], bool),
+    )
     expected = keras.layers.GlobalAveragePooling1D()(x, mask=mask)
     got = lamina.layers.GlobalAveragePooling1D()(x, mask=torch.from_numpy(mask))
     np.testing.assert_allclose(got, expected, rtol=1e-6)

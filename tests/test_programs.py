@@ -94,7 +94,11 @@ def test_the_network_learns_as_keras_does(keras, bundled_images):
     x, y = x[:1024], y[:1024]
 
     def build(k):
-        net = [k.Input((28, 28, 1)), k.layers.Conv2D(16, 3, activation="relu"), k.layers.Conv2D(32, 3, activation="relu")]
+        net = [
+            k.Input((28, 28, 1)),
+            k.layers.Conv2D(16, 3, activation="relu"),
+            k.layers.Conv2D(32, 3, activation="relu"),
+        ]
         net += [k.layers.MaxPooling2D(3), k.layers.Conv2D(32, 3, activation="relu")]
         net += [k.layers.Conv2D(16, 3, activation="relu"), k.layers.GlobalMaxPooling2D()]
         model = k.Sequential([*net, k.layers.Dense(10, activation="softmax")])

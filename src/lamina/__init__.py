@@ -12,31 +12,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 version = __version__
 
-_MODULES = [
-    "activations",
-    "applications",
-    "backend",
-    "callbacks",
-    "compat",
-    "config",
-    "constraints",
-    "datasets",
-    "dtype_policies",
-    "explain",
-    "initializers",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-    "preprocessing",
-    "random",
-    "regularizers",
-    "saving",
-    "tree",
-    "utils",
-]
+_MODULES = (
+    "activations applications backend callbacks compat config constraints datasets dtype_policies explain "
+    "initializers layers losses metrics models ops optimizers preprocessing random regularizers saving tree utils"
+).split()
 
 _NAMES: dict[str, str] = {
     "DTypePolicy": "lamina.engine.dtypes",
@@ -62,22 +41,10 @@ _NAMES: dict[str, str] = {
     "name_scope": "lamina.layers.context",
 }
 
-_UNFINISHED = [
-    "Operation",
-    "Quantizer",
-    "RematScope",
-    "SharedObjectLoader",
-    "StatelessScope",
-    "SymbolicScope",
-    "distillation",
-    "distribution",
-    "export",
-    "quantizers",
-    "remat",
-    "tuners",
-    "visualization",
-    "wrappers",
-]
+_UNFINISHED = (
+    "Operation Quantizer RematScope SharedObjectLoader StatelessScope SymbolicScope distillation distribution export "
+    "quantizers remat tuners visualization wrappers"
+).split()
 
 if TYPE_CHECKING:
     from lamina import (

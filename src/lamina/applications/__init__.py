@@ -12,22 +12,10 @@ _FAMILIES = {
     "resnet": ("ResNet50", "ResNet101", "ResNet152"),
 }
 _MODULES = {"densenet": "densenet", "resnet": "resnet", "resnet50": "resnet"}
-_UNFINISHED_MODULES = [
-    "convnext",
-    "efficientnet",
-    "efficientnet_v2",
-    "imagenet_utils",
-    "inception_resnet_v2",
-    "inception_v3",
-    "mobilenet",
-    "mobilenet_v2",
-    "mobilenet_v3",
-    "nasnet",
-    "resnet_v2",
-    "vgg16",
-    "vgg19",
-    "xception",
-]
+_UNFINISHED_MODULES = (
+    "convnext efficientnet efficientnet_v2 imagenet_utils inception_resnet_v2 inception_v3 mobilenet mobilenet_v2 "
+    "mobilenet_v3 nasnet resnet_v2 vgg16 vgg19 xception"
+).split()
 _UNFINISHED_PREFIXES = ("ConvNeXt", "EfficientNet", "Inception", "MobileNet", "NASNet", "ResNet", "VGG", "Xception")
 
 

@@ -12,6 +12,7 @@ from lamina.graph.node import Node
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
 from lamina.layers.signature import shape_of
+from lamina.layers.symbolic import known_output_shape
 from lamina.models.sequential import Sequential
 
 
@@ -111,10 +112,8 @@ def _output_text(layer: Any, model: Any) -> str:
     nodes = _nodes_in(layer, model)
     if nodes:
         return format_shape(shape_of(nodes[0].outputs))
-    try:
-        return format_shape(layer.output_shape)
-    except (AttributeError, ValueError):
-        return "not called yet"
+    seen = known_output_shape(layer) if isinstance(layer, Layer) else None
+    return "not called yet" if seen is None else format_shape(seen)
 
 
 def _connections(layer: Any, model: Any) -> str:

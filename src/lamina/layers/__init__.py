@@ -7,7 +7,7 @@ from typing import Any
 from lamina.base.errors import UnfinishedError
 from lamina.base.late import late
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
-from lamina.layers.activation_layers import Activation, ELU, LeakyReLU, PReLU, ReLU, Softmax
+from lamina.layers.activation_layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from lamina.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -88,7 +88,6 @@ from lamina.layers.spatial import (
     ZeroPadding3D,
 )
 
-
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D
@@ -102,19 +101,19 @@ Convolution3DTranspose = Conv3DTranspose
 
 # Names of keras.layers that are still to come.
 _UNFINISHED = frozenset(
-    """
-    AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
-    AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdditiveAttention Attention AugMix AutoContrast Bidirectional
-    CategoryEncoding ContrastLimitedAdaptiveHistogramEqualization ConvLSTM1D ConvLSTM2D ConvLSTM3D CutMix
-    Discretization Equalization FlaxLayer GRU GRUCell GroupQueryAttention HashedCrossing Hashing InputSpec
-    IntegerLookup JaxLayer LSTM LSTMCell MaxNumBoundingBoxes MelSpectrogram MixUp MultiHeadAttention Pipeline
-    RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast
-    RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue
-    RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness
-    RandomShear RandomTranslation RandomZoom ReversibleEmbedding STFTSpectrogram SimpleRNN SimpleRNNCell
-    Solarization SpectralNormalization StackedRNNCells StringLookup TFSMLayer TextVectorization TimeDistributed
-    TorchModuleWrapper Wrapper
-    """.split()
+    (
+        "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D "
+        "AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdditiveAttention Attention AugMix AutoContrast Bidirectional "
+        "CategoryEncoding ContrastLimitedAdaptiveHistogramEqualization ConvLSTM1D ConvLSTM2D ConvLSTM3D CutMix "
+        "Discretization Equalization FlaxLayer GRU GRUCell GroupQueryAttention HashedCrossing Hashing InputSpec "
+        "IntegerLookup JaxLayer LSTM LSTMCell MaxNumBoundingBoxes MelSpectrogram MixUp MultiHeadAttention Pipeline "
+        "RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
+        "RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue "
+        "RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear "
+        "RandomTranslation RandomZoom ReversibleEmbedding STFTSpectrogram SimpleRNN SimpleRNNCell Solarization "
+        "SpectralNormalization StackedRNNCells StringLookup TFSMLayer TextVectorization TimeDistributed "
+        "TorchModuleWrapper Wrapper"
+    ).split()
 )
 
 

@@ -303,9 +303,9 @@ def _crop_before(window: TransposedWindow) -> int:
 
 @public("layers", "Convolution1DTranspose")
 class Conv1DTranspose(ConvTranspose):
-    """Transposed convolution over steps: (batch, steps, channels) → (batch, steps·stride + max(reach − stride, 0), filters).
+    """Transposed convolution over steps: each step is spread over the kernel.
 
-    Parameters: kernel·filters·channels + filters.
+    Shapes: (batch, steps, channels) → (batch, steps·stride + max(reach − stride, 0), filters). Parameters: kernel·filters·channels + filters.
 
     >>> import lamina
     >>> lamina.layers.Conv1DTranspose(8, 3, strides=2)(lamina.Input((10, 4))).shape
@@ -582,6 +582,7 @@ def warn_if_swapped(layer: Conv, shape: tuple[int | None, ...]) -> None:
         f"{layer.title} reads its input as a {height}×{width} image of {channels} channels.",
         layer=layer.name,
         received=f'{shape}  {order} (data_format "{layer.data_format}")',
-        because=f"{name} {small} is smaller than the kernel's {reach}, and {hint} of {few} {plural} and {one}×{other} pixels",
+        because=f"{name} {small} is smaller than the kernel's {reach}, and {hint} of {few} {plural} and "
+        f"{one}×{other} pixels",
         mend=f'Input({shown}), or {type(layer).__name__}(..., data_format="{other_format}")',
     )

@@ -107,19 +107,19 @@ class Lambda(Layer):
         own = self.__dict__  # plain: neither a list nor a dict among them holds weights
         own["arguments"] = dict(arguments or {})
         own["mask"] = mask
-        own["_output_shape"] = tuple(output_shape) if isinstance(output_shape, list) else output_shape
+        own["output_shape"] = tuple(output_shape) if isinstance(output_shape, list) else output_shape
         own["_passes"] = _optional_arguments(function)
         self.supports_masking = mask is not None
         own["_makes_mask"] = mask is not None
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        if self._output_shape is None:
+        if self.output_shape is None:
             return symbolic.output_spec(self, args, kwargs)
         inputs = symbolic.first_argument(args, kwargs)
-        if callable(self._output_shape):
-            return KerasTensor(self._output_shape(shape_of(inputs)), self.compute_dtype)
+        if callable(self.output_shape):
+            return KerasTensor(self.output_shape(shape_of(inputs)), self.compute_dtype)
         batch = tree.flatten(inputs)[0].shape[0]
-        return KerasTensor((batch, *self._output_shape), self.compute_dtype)
+        return KerasTensor((batch, *self.output_shape), self.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
@@ -127,10 +127,6 @@ class Lambda(Layer):
     def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
         offered = {"mask": mask, "training": training}
         return self.function(inputs, **{**{name: offered[name] for name in self._passes}, **self.arguments})
-
-    def _config_value(self, name: str) -> Any:
-        # The attribute `output_shape` is the shape of the outputs.
-        return self._output_shape if name == "output_shape" else super()._config_value(name)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "function": serialize_keras_object(self.function)}

@@ -89,7 +89,7 @@ class EinsumDense(Layer):
         stray = set(bias_axes or "") - set(self._letters.outputs)
         if stray:
             raise ValueError(f"EinsumDense: bias_axes names {sorted(stray)}, which the output of {equation!r} has not.")
-        self._declared_sizes = shape
+        self.output_shape = shape
         take_parts(
             self,
             activation=activation,
@@ -149,7 +149,7 @@ class EinsumDense(Layer):
     def _sizes(self, inputs: Axes) -> dict[str, Size]:
         """The size of each letter: from the input, else from `output_shape`, else from the built kernel."""
         sizes: dict[str, Size] = dict(zip(self._letters.inputs, self._ends(inputs)[1].sizes, strict=True))
-        sources = [("output_shape says", zip(self._letters.declared, self._declared_sizes, strict=True))]
+        sources = [("output_shape says", zip(self._letters.declared, self.output_shape, strict=True))]
         if self.kernel is not None:
             sources.append(("its kernel has", zip(self._letters.kernel, self.kernel.shape, strict=True)))
         for source, pairs in sources:
@@ -176,10 +176,6 @@ class EinsumDense(Layer):
         pairs = [(names.get(letter, f"output {letter}"), sizes[letter]) for letter in self._letters.outputs]
         pairs = [*dots, *pairs] if self._letters.open_end == "left" else [*pairs, *dots]
         return Axes(tuple(name for name, _ in pairs), tuple(size for _, size in pairs))
-
-    def _config_value(self, name: str) -> Any:
-        # The attribute of this argument's name is the shape of the outputs.
-        return self._declared_sizes if name == "output_shape" else super()._config_value(name)
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
         outputs = torch.einsum(self.equation, inputs, self.kernel)

@@ -361,14 +361,6 @@ class Layer(Configurable, WeightOwner):
         return tensors[0] if len(tensors) == 1 else tensors
 
     @property
-    def output_shape(self) -> Any:
-        """The shape of the outputs: of the layer's only symbolic call, else as seen in the first real call; None where
-        a size is open. Errors: a ValueError before any call and after several symbolic ones."""
-        if not self._inbound_nodes and self._seen_outputs:
-            return symbolic.seen_shape(self)
-        return shape_of(symbolic.only_call(self).outputs)
-
-    @property
     def output(self) -> Any:
         """The symbolic output of the layer's only call. Errors: a ValueError after no call or several."""
         return symbolic.only_call(self).outputs
@@ -387,6 +379,13 @@ class Layer(Configurable, WeightOwner):
             if config.get(key, 0) is None or key == "autocast":
                 config.pop(key, None)
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A layer equal to the one that `get_config` described, with fresh weights."""
+        if config.get("quantization_config", 0) is None:  # Keras writes it for layers that are not quantised
+            config = {key: value for key, value in config.items() if key != "quantization_config"}
+        return cls(**config)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, or None."""

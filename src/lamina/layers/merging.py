@@ -13,7 +13,7 @@ from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.engine.dtypes import is_float_name
 from lamina.graph.record import op
-from lamina.layers.same_shape import KeepsType, forgiving_spec, position
+from lamina.layers.same_shape import KeepsType, position
 from lamina.layers.symbolic import named_inputs
 from lamina.shapes import Axes, Size, axis_names, broadcast, total, value_of
 
@@ -36,9 +36,6 @@ class _Merge(KeepsType):
                 mend=f"call it as {type(self).__name__}()([a, b])",
             )
         self.shape_rule(*named_inputs(self, shapes))
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return forgiving_spec(self, args, kwargs)
 
     def _refuse(self, inputs: tuple[Axes, ...], one: int, other: int, axis: int, because: str, mend: str) -> ShapeError:
         """The error of two inputs, by number, that differ on an axis counted from the front of each."""

@@ -54,7 +54,8 @@ def expect_rank(layer: Any, inputs: Any, *ranks: int, at_least: int = 0) -> None
     if ranks and inputs.rank == ranks[0] - 1:
         mend = "add the missing axis: a batch axis in front (x[None]), or one channel behind (x[..., None])"
     elif ranks and inputs.rank > ranks[0]:
-        mend = f"take away {inputs.rank - ranks[0]} axes, or use the layer for {inputs.rank} axes"
+        extra = inputs.rank - ranks[0]
+        mend = f"take away {extra} {'axis' if extra == 1 else 'axes'}, or use the layer for {inputs.rank} axes"
     raise ShapeError(
         f"{layer.title} reads inputs of {wanted} axes and got {inputs.rank}.",
         layer=layer.name,

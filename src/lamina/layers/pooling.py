@@ -51,13 +51,18 @@ class Pooling(SpatialLayer):
     def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
         raise NotImplementedError
 
+    def _torch_pads(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> bool:
+        """Whether torch's own padding will do: the same before and behind, at most half a window, and (which torch asks
+        of three axes) no window larger than the image."""
+        halves = all(2 * before <= k for (before, _), k in zip(pads, self.pool_size, strict=True))
+        return symmetric(pads) and halves and all(k <= n for k, n in zip(self.pool_size, x.shape[2:], strict=True))
+
 
 class MaxPooling(Pooling):
     """The largest number of each window; padding never wins."""
 
     def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
-        fits = symmetric(pads) and all(2 * before <= k for (before, _), k in zip(pads, self.pool_size, strict=True))
-        if not fits:
+        if not self._torch_pads(x, pads):
             lowest = float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
             x, pads = pad_spatial(x, pads, lowest), [(0, 0)] * self.rank
         return _MAX[self.rank](x, self.pool_size, self.strides, [before for before, _ in pads])
@@ -67,7 +72,7 @@ class AveragePooling(Pooling):
     """The mean of each window; padding is not counted."""
 
     def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
-        fits = symmetric(pads) and all(2 * before <= k for (before, _), k in zip(pads, self.pool_size, strict=True))
+        fits = self._torch_pads(x, pads)
         average = _AVERAGE[self.rank]
         if fits:
             padding = [before for before, _ in pads]
@@ -79,7 +84,9 @@ class AveragePooling(Pooling):
 
 @public("layers", "MaxPool1D")
 class MaxPooling1D(MaxPooling):
-    """The largest of every `pool_size` steps: (batch, steps, channels) → (batch, ⌊(steps − pool)/stride⌋ + 1, channels).
+    """The largest of every `pool_size` steps.
+
+    Shapes: (batch, steps, channels) → (batch, ⌊(steps − pool)/stride⌋ + 1, channels). No parameters.
 
     >>> import lamina
     >>> lamina.layers.MaxPooling1D(2)(lamina.Input((10, 4))).shape

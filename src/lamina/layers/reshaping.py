@@ -10,7 +10,7 @@ from lamina.base.config import standardize_data_format
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.layers.parts import expect_rank, positive_integer
-from lamina.layers.same_shape import KeepsType, forgiving_spec
+from lamina.layers.same_shape import KeepsType
 from lamina.shapes import Axes, Size, axis_names, multiply, value_of
 
 
@@ -59,9 +59,6 @@ class Reshape(KeepsType):
         sizes = [-1 if size is None else size for size in self.target_shape]
         if sizes.count(-1) > 1 or any(size < -1 for size in sizes):
             raise ValueError(f"Reshape: target_shape holds sizes, of which one may be -1; got {self.target_shape}.")
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return forgiving_spec(self, args, kwargs)
 
     def shape_rule(self, inputs: Axes) -> Axes:
         sizes: list[Size] = [-1 if size is None else size for size in self.target_shape]

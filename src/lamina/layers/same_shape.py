@@ -6,11 +6,8 @@ from typing import Any
 
 import torch
 
-from lamina.base import tree
 from lamina.base.errors import ShapeError
 from lamina.engine.dtypes import DTYPE_NAMES, is_float_name, torch_dtype
-from lamina.graph.keras_tensor import KerasTensor
-from lamina.layers import symbolic
 from lamina.layers.layer import Layer
 from lamina.shapes import Axes
 
@@ -51,16 +48,3 @@ def position(layer: Any, inputs: Axes, axis: int) -> int:
 def positions(layer: Any, inputs: Axes, axes: Any) -> list[int]:
     """One axis or several, each counted from the front."""
     return [position(layer, inputs, axis) for axis in ((axes,) if isinstance(axes, int) else axes)]
-
-
-def forgiving_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The symbolic output of a layer whose rule compares sizes: an open size may meet any, though the sizes with which
-    it is tried out later may not. Errors: those of the rule on the shapes themselves."""
-    try:
-        return symbolic.output_spec(layer, args, kwargs)
-    except ShapeError:
-        tensors = [
-            leaf for leaf in tree.flatten(symbolic.first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)
-        ]
-        axes = symbolic.apply_rule(layer, [tensor.shape for tensor in tensors])
-        return KerasTensor(axes.shape, layer.output_dtype(*[tensor.dtype for tensor in tensors]))

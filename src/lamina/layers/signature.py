@@ -31,8 +31,7 @@ class CallSignature:
 def call_signature(function: Callable[..., Any]) -> CallSignature:
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    if parameters and parameters[0].name == "self":
-        parameters = parameters[1:]
+    parameters = parameters[1:]  # `self`, whatever it is called
     signature = signature.replace(parameters=parameters)
     names = tuple(parameter.name for parameter in parameters)
     open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
@@ -42,11 +41,9 @@ def call_signature(function: Callable[..., Any]) -> CallSignature:
 
 @cache
 def build_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(inspect.signature(function).parameters.values())[1:]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(
-        parameter.name for parameter in parameters if parameter.name != "self" and parameter.kind in positional
-    )
+    return tuple(parameter.name for parameter in parameters if parameter.kind in positional)
 
 
 def shape_of(value: Any) -> Any:

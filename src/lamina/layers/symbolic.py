@@ -35,14 +35,14 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     inputs = [leaf for leaf in tree.flatten(first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)]
     if layer._has_rule and inputs:
         results = apply_rule(layer, [tensor.shape for tensor in inputs])
-        trials = [apply_rule(layer, [tensor.trial_shapes[run] for tensor in inputs]) for run in (0, 1)]
         dtype = layer.output_dtype(*[tensor.dtype for tensor in inputs])
-        if isinstance(results, Axes):
-            return KerasTensor(results.shape, dtype, trial_shapes=(trials[0].shape, trials[1].shape))
-        return [
-            KerasTensor(axes.shape, dtype, trial_shapes=(one.shape, two.shape))
-            for axes, one, two in zip(results, *trials, strict=True)
+        single = isinstance(results, Axes)
+        trials = _trial_shapes(layer, inputs) or [None] * (1 if single else len(results))
+        made = [
+            KerasTensor(axes.shape, dtype, trial_shapes=trial)
+            for axes, trial in zip([results] if single else results, trials, strict=True)
         ]
+        return made[0] if single else made
     if _user_states_shape(layer):
         shape = layer.compute_output_shape(shape_of(first_argument(args, kwargs)))
         return tree.map_shapes(lambda one: KerasTensor(one, layer.output_dtype(*[i.dtype for i in inputs])), shape)
@@ -52,6 +52,19 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         else kwargs
     )
     return probe(lambda *a, **k: _trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
+
+
+def _trial_shapes(layer: Any, inputs: list[KerasTensor]) -> list[Any] | None:
+    """The rule on the sizes with which open axes are tried out, per output; None where these do not meet though the
+    open shapes do (an open axis beside one of 5), so that the result is tried out with sizes of its own."""
+    runs = []
+    for run in (0, 1):
+        try:
+            result = apply_rule(layer, [tensor.trial_shapes[run] for tensor in inputs])
+        except ShapeError:
+            return None
+        runs.append([result] if isinstance(result, Axes) else list(result))
+    return [(first.shape, second.shape) for first, second in zip(*runs, strict=True)]
 
 
 def _trial_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -119,8 +132,13 @@ def note_outputs(layer: Any, outputs: Any) -> None:
         seen[:] = [opened, opened]
 
 
-def seen_shape(layer: Any) -> Any:
-    """The shape that `note_outputs` kept: None where the two runs of a probe differ."""
+def known_output_shape(layer: Any) -> Any:
+    """The outputs' shape of the layer's first symbolic call, else as `note_outputs` kept it (None where the two runs of
+    a probe differ); None before any call."""
+    if layer._inbound_nodes:
+        return shape_of(layer._inbound_nodes[0].outputs)
+    if not layer._seen_outputs:
+        return None
     first, second = layer._seen_outputs[0], layer._seen_outputs[-1]
     if tree.is_shape(first) and tree.is_shape(second) and len(first) == len(second):
         return tuple(a if a == b else None for a, b in zip(first, second, strict=True))
@@ -168,8 +186,8 @@ def _warn_mask_lost(layer: Any) -> None:
     from lamina.base.errors import outside_frame
 
     warnings.warn(
-        f"{layer.title} got an input with a mask and does not hand masks on; the mask ends here. Set supports_masking = "
-        f"True on the layer if its output has the same steps.",
+        f"{layer.title} got an input with a mask and does not hand masks on; the mask ends here. Set "
+        f"supports_masking = True on the layer if its output has the same steps.",
         stacklevel=outside_frame(),
     )
 

@@ -191,7 +191,7 @@ class WeightOwner(torch.nn.Module):
         """The number of weights' elements. Errors: a ValueError while the layer is not built."""
         if not self.built:  # type: ignore[attr-defined]
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} has no weights yet: call it on data, or build(input_shape) it first."
+                f"{type(self).__name__} {self.name!r} has no weights yet: call it on data first, or build(input_shape)."
             )
         return sum(math.prod(weight.shape) for weight in self.weights)
 
@@ -205,8 +205,8 @@ class WeightOwner(torch.nn.Module):
         own = self.weights
         if len(own) != len(weights):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r} has {len(own)} weights and got {len(weights)} arrays. Its weights: "
-                + ", ".join(f"{weight_name(weight)} {tuple(weight.shape)}" for weight in own)
+                f"{type(self).__name__} {self.name!r} has {len(own)} weights and got {len(weights)} arrays. "
+                "Its weights: " + ", ".join(f"{weight_name(weight)} {tuple(weight.shape)}" for weight in own)
             )
         for index, (weight, value) in enumerate(zip(own, weights, strict=True)):
             shape = tuple(np.shape(value)) if not isinstance(value, torch.Tensor) else tuple(value.shape)

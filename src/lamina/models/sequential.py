@@ -100,6 +100,7 @@ class Sequential(Functional):
                         f"Sequential needs layers with one output; {layer.title} gives {type(tensor).__name__}. "
                         f"Use Model(inputs, outputs)."
                     )
+        names.auto_name("functional")  # Keras's Sequential holds a Functional, which takes a name
         self.__dict__["graph"] = Graph(self._stack[0].output, tensor)
         self.__dict__["_layers_in_order"] = list(self._stack)
         self.built = True
