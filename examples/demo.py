@@ -56,7 +56,8 @@ def main(folder: str = "demo-output", epochs: int = 12) -> dict[str, float]:
     seconds = time.perf_counter() - start
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     print(
-        f"\nOn {len(x_test):,} held-out images: accuracy {accuracy:.1%}, loss {loss:.3f}, after {seconds:.0f} s of training."
+        f"\nOn {len(x_test):,} held-out images: accuracy {accuracy:.1%}, loss {loss:.3f}, "
+        f"after {seconds:.0f} s of training."
     )
 
     print("\n4. Saved and loaded\n")
@@ -66,7 +67,8 @@ def main(folder: str = "demo-output", epochs: int = 12) -> dict[str, float]:
     before, after = (m.predict(x_test, verbose=0) for m in (model, loaded))
     difference = float(np.abs(before - after).max())
     print(
-        f"{path} ({path.stat().st_size / 1024:.0f} KiB) loaded; the largest difference of a prediction is {difference:g}."
+        f"{path} ({path.stat().st_size / 1024:.0f} KiB) loaded; "
+        f"the largest difference of a prediction is {difference:g}."
     )
     for image in range(3):
         guess, truth = CLASSES[int(after[image].argmax())], CLASSES[int(y_test[image].argmax())]

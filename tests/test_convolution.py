@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import lamina
-from layer_parity import check_layer
 from lamina.base.errors import ShapeError, ShapeWarning
+from layer_parity import check_layer
 
 S1, S2, S3 = (2, 9, 4), (2, 9, 7, 4), (2, 5, 6, 4, 3)
 F1, F2, F3 = (2, 4, 9), (2, 4, 9, 7), (2, 3, 5, 6, 4)

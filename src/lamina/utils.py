@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina.base.late import late
 from lamina.base.registry import custom_object_scope as custom_object_scope
 from lamina.base.registry import (
     get_custom_objects,
@@ -13,7 +14,7 @@ from lamina.base.registry import (
 )
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.callbacks import Progbar
-from lamina.data import PyDataset, get_file, normalize, to_categorical
+from lamina.data import PyDataset, get_file, normalize, pad_sequences, to_categorical
 from lamina.data import PyDataset as Sequence
 from lamina.engine.random import set_random_seed
 from lamina.graph.keras_tensor import is_keras_tensor
@@ -39,9 +40,7 @@ def clear_session() -> None:
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    from lamina.compat import old_name
-
-    return old_name("utils", name)
+    return late("compat").old_name("utils", name)
 
 
 __all__ = [
@@ -59,6 +58,7 @@ __all__ = [
     "is_keras_tensor",
     "normalize",
     "pack_x_y_sample_weight",
+    "pad_sequences",
     "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",

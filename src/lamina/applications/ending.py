@@ -87,8 +87,8 @@ def _check(request: Request) -> None:
         raise ValueError(f"pooling is None, 'avg' or 'max'; got {request.pooling!r}.")
     if weights == "imagenet" and request.include_top and request.classes != 1000:
         raise ValueError(
-            f"The pretrained top has 1000 classes, and classes={request.classes}. Take include_top=False and a Dense of "
-            f"your own, or weights=None."
+            f"The pretrained top has 1000 classes, and classes={request.classes}. Take include_top=False and a Dense "
+            f"of your own, or weights=None."
         )
 
 
@@ -104,8 +104,8 @@ def _input_shape(architecture: Architecture, body: Body, request: Request) -> tu
         raise ValueError(f"input_shape has three entries, height, width and channels; got {shape}.")
     if request.weights == "imagenet" and shape[0 if first else 2] != 3:
         raise ValueError(
-            f"The pretrained weights read 3 channels, and input_shape is {shape}. Build with weights=None and load the file "
-            f'with model.load_weights(path, adapt_channels="repeat").'
+            f"The pretrained weights read 3 channels, and input_shape is {shape}. Build with weights=None and load the "
+            f'file with model.load_weights(path, adapt_channels="repeat").'
         )
     stated = architecture.min_size if request.min_size == "stated" else request.min_size
     spatial = shape[1:] if first else shape[:2]
@@ -147,7 +147,10 @@ def _where_it_shrinks(body: Body, shape: Any, image: str) -> str:
         sizes = dict(zip(axis_names(tensor.ndim, config.image_data_format()), tensor.shape, strict=True))
         if tensor.ndim == 4 and sizes["height"] == sizes["width"] == 1:
             stage = node.operation.name.split("_")[0]
-            return f"An image of {image} has shrunk to 1×1 at stage {stage} (layer {node.operation.name!r}); all behind it sees one position."
+            return (
+                f"An image of {image} has shrunk to 1×1 at stage {stage} (layer {node.operation.name!r}); "
+                f"all behind it sees one position."
+            )
     return ""
 
 

@@ -50,7 +50,7 @@ def torch_mode(x: Any, data_format: str | None = None) -> Any:
     """RGB values of 0 to 255 as DenseNet was trained on: 0 to 1, less the mean, over the standard deviation.
 
     >>> import numpy as np
-    >>> torch_mode(np.full((1, 1, 3), 255.0))[0, 0].round(3).tolist()
-    [2.249, 2.429, 2.64]
+    >>> torch_mode(np.full((1, 1, 3), 255.0))[0, 0].round(3).astype(str).tolist()
+    ['2.249', '2.429', '2.64']
     """
     return _affine(x, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), data_format)

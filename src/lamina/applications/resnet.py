@@ -16,7 +16,7 @@ from lamina.models import Model
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of blocks: their name, the filters inside a block (a quarter of its output), how many, the first's stride."""
+    """Blocks in a row: their name, the filters inside one (a quarter of its output), how many, the first one's stride."""
 
     name: str
     filters: int

@@ -59,7 +59,7 @@ class Configurable:
         return cls(**config)
 
 
-def own_class(cls: type) -> type:
+def own_class(cls: type) -> Any:
     """The nearest class of lamina's own among a class and its bases."""
     return next(base for base in cls.__mro__ if base.__module__.split(".")[0] == "lamina")
 

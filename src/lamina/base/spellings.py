@@ -19,7 +19,7 @@ def accept_old_spellings(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def call(self: Any, *args: Any, **kwargs: Any) -> None:
         if kwargs:
-            known = constructor_names(type(self))
+            known = constructor_names(type(self))  # type: ignore[arg-type]
             if any(key not in known and key not in ALWAYS_KNOWN for key in kwargs):
                 cls = next(base for base in type(self).__mro__ if base.__module__.startswith("lamina."))
                 args, kwargs = late("compat").translate(cls.__name__, args, kwargs)

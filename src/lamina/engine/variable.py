@@ -19,9 +19,9 @@ class Variable(torch.nn.Parameter):
     """A tensor that a layer owns. It *is* the tensor: `.value` is itself, `.assign` copies in place.
 
     Parameters: `initializer`, a tensor, array, number, or a callable `(shape, dtype)`; `shape`, needed with a callable;
-    `trainable`, whether gradients are kept (`requires_grad`); `axes`, the meaning of each axis, from which the parameter
-    formula follows; `memory_order`, the axes in the order in which they lie in memory, outermost first: a convolution's
-    kernel has Keras's shape (height, width, in, out) and torch's layout (out, height, width, in).
+    `trainable`, whether gradients are kept (`requires_grad`); `axes`, the meaning of each axis, from which the
+    parameter formula follows; `memory_order`, the axes in the order in which they lie in memory, outermost first: a
+    convolution's kernel has Keras's shape (height, width, in, out) and torch's layout (out, height, width, in).
 
     >>> v = Variable([1.0, 2.0], name="scale")
     >>> v.assign([3.0, 4.0]).numpy()
@@ -36,6 +36,7 @@ class Variable(torch.nn.Parameter):
     autocast: bool
     overwrite_with_gradient: bool
     declared_trainable: bool
+    aggregation: str
     initializer: Initializer | None
     memory_order: tuple[int, ...] | None
 
@@ -99,11 +100,11 @@ class Variable(torch.nn.Parameter):
         self.requires_grad_(bool(trainable) and self.declared_trainable and self.dtype.is_floating_point)
 
     def assign(self, value: Any) -> Variable:
-        """Copies a value of the same shape into the variable. Errors: another shape is a ValueError, nothing changes."""
+        """Copies a value of the same shape in place. Errors: another shape is a ValueError; nothing changes."""
         value = torch.as_tensor(value if isinstance(value, torch.Tensor) else np.asarray(value))
         if tuple(value.shape) != tuple(self.shape):
             raise ValueError(
-                f"Variable {self.path!r} has shape {tuple(self.shape)}; a value of {tuple(value.shape)} cannot be assigned."
+                f"Variable {self.path!r} is {tuple(self.shape)}; a value of {tuple(value.shape)} cannot be assigned."
             )
         with torch.no_grad():
             self.copy_(value)
@@ -160,7 +161,7 @@ class Variable(torch.nn.Parameter):
         state = {key: value for key, value in self.__dict__.items() if key != "initializer"}
         return _rebuild, (type(self), self.detach(), self.requires_grad, state)
 
-    def __repr__(self, **kwargs: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"<Variable path={self.path}, shape={tuple(self.shape)}, dtype={standardize_dtype(self.dtype)}>"
 
 

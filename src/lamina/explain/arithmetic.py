@@ -287,8 +287,8 @@ def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTe
     if not isinstance(result, Axes):
         return (), "several outputs"
     handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}
-    axes = tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result))
-    return axes, _gone(inputs[0], result)
+    arithmetic = tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result))
+    return arithmetic, _gone(inputs[0], result)
 
 
 def _gone(read: Axes, made: Axes) -> str:

@@ -20,6 +20,10 @@ def _trial_sizes(axis: int) -> tuple[int, int]:
     return _BATCH_SIZES if axis == 0 else (256 + 128 * axis, 1088 + 192 * axis)
 
 
+def _trial_shape(shape: Shape, run: int) -> tuple[int, ...]:
+    return tuple(_trial_sizes(axis)[run] if size is None else size for axis, size in enumerate(shape))
+
+
 class KerasHistory(NamedTuple):
     """Which call made a tensor: the operation, which of its calls, which of that call's results."""
 
@@ -52,10 +56,7 @@ class KerasTensor:
         self.dtype = standardize_dtype(dtype)
         self.sparse = sparse
         self.name = name or names.auto_name("keras_tensor")
-        self.trial_shapes = trial_shapes or tuple(
-            tuple(_trial_sizes(axis)[run] if size is None else size for axis, size in enumerate(self.shape))
-            for run in (0, 1)
-        )
+        self.trial_shapes = trial_shapes or (_trial_shape(self.shape, 0), _trial_shape(self.shape, 1))
         self._keras_history: KerasHistory | None = None
         self._keras_mask: KerasTensor | None = None
 
@@ -81,7 +82,7 @@ class KerasTensor:
     def __iter__(self) -> Any:
         if not self.shape or self.shape[0] is None:
             raise TypeError(f"{self!r} cannot be iterated: its first size is open.")
-        return (self[index] for index in range(self.shape[0]))
+        return (late("ops").get_item(self, index) for index in range(self.shape[0]))
 
     def _lamina_serialize(self) -> dict[str, Any]:
         config: dict[str, Any] = {"shape": self.shape, "dtype": self.dtype}

@@ -305,7 +305,8 @@ def _crop_before(window: TransposedWindow) -> int:
 class Conv1DTranspose(ConvTranspose):
     """Transposed convolution over steps: each step is spread over the kernel.
 
-    Shapes: (batch, steps, channels) → (batch, steps·stride + max(reach − stride, 0), filters). Parameters: kernel·filters·channels + filters.
+    Shapes: (batch, steps, channels) → (batch, steps·stride + max(reach − stride, 0), filters).
+    Parameters: kernel·filters·channels + filters.
 
     >>> import lamina
     >>> lamina.layers.Conv1DTranspose(8, 3, strides=2)(lamina.Input((10, 4))).shape

@@ -52,7 +52,7 @@ class TrackedList(list, _Tracked):  # type: ignore[misc]
     def _entries(self) -> list[tuple[str, Any]]:
         return [(str(index), value) for index, value in enumerate(self)]
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment,misc]
     __repr__ = list.__repr__
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -70,7 +70,7 @@ class TrackedDict(dict, _Tracked):  # type: ignore[misc]
     def _entries(self) -> list[tuple[str, Any]]:
         return [(str(key).replace(".", "_"), value) for key, value in self.items()]
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment,misc]
     __repr__ = dict.__repr__
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -10,11 +10,12 @@ import torch
 
 from lamina.base.registry import custom_object_scope
 from lamina.base.serialization import deserialize_keras_object
+from lamina.saving.dialect import from_keras
 
 
 def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """The model that `model.to_json()` described, with fresh weights."""
-    return deserialize_keras_object(json.loads(json_string), custom_objects)
+    return deserialize_keras_object(from_keras(json.loads(json_string)), custom_objects)
 
 
 def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[[Any], Any] | None = None) -> Any:

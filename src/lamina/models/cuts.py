@@ -34,8 +34,8 @@ def warn_if_cut_in_block(model: Any, graph: Graph) -> None:
         received="\n".join(
             f"{tuple(n.output_tensors[0].shape)}  from {type(n.operation).__name__} {n.operation.name!r}" for n in ends
         ),
-        because=f"{closed.operation.name!r} closes the block by adding what follows {names}; the model has the branches and "
-        f"not their sum" + (f", and misses {', '.join(map(repr, dict.fromkeys(lost)))}" if lost else ""),
+        because=f"{closed.operation.name!r} closes the block by adding what follows {names}; the model has the "
+        f"branches and not their sum" + (f", and misses {', '.join(map(repr, dict.fromkeys(lost)))}" if lost else ""),
         mend=f"take the outputs up to {closed.operation.name!r} or to the end of the block before",
     )
 

@@ -57,7 +57,7 @@ class Functional(Model):
         own["_build_shapes"] = None
         self.built = True
 
-    @property
+    @property  # type: ignore[misc]
     def layers(self) -> list[Any]:
         """The layers, sorted by depth from the inputs as Keras sorts them."""
         return list(self._layers_in_order)
@@ -157,7 +157,7 @@ class Functional(Model):
         if len(values) != len(self.graph.inputs):
             expected = ", ".join(f"{n} {t.shape}" for n, t in zip(self.input_names, self.graph.inputs, strict=True))
             raise ValueError(
-                f"The model {self.name!r} has {len(self.graph.inputs)} inputs ({expected}) and got {len(values)} tensors."
+                f"The model {self.name!r} has {len(self.graph.inputs)} inputs ({expected}) and got {len(values)}."
             )
         return values
 

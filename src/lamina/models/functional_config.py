@@ -6,12 +6,16 @@ from typing import Any
 
 from lamina.base import tree
 from lamina.base.errors import LaminaError
-from lamina.base.registry import lookup
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node, Operation
-
-OPS_MODULE = "lamina.ops"
+from lamina.models.operation_config import (
+    describe_operation,
+    is_operation,
+    join_arguments,
+    make_operation,
+    split_arguments,
+)
 
 
 def describes_graph(config: dict[str, Any]) -> bool:
@@ -24,14 +28,8 @@ def config_of(model: Any) -> dict[str, Any]:
     inside = {id(node): index for index, node in _numbered_nodes(graph)}
     layers = []
     for operation in graph.operations:
-        described = _describe(operation)
-        described["name"] = operation.name
-        described["inbound_nodes"] = [
-            {"args": _refer(list(node.args), inside, operation), "kwargs": _refer(node.kwargs, inside, operation)}
-            for node in operation._inbound_nodes
-            if id(node) in inside and not node.is_input
-        ]
-        layers.append(described)
+        calls = [node for node in operation._inbound_nodes if id(node) in inside and not node.is_input]
+        layers.append(_described(operation, calls, inside))
 
     def place(tensor: KerasTensor) -> list[Any]:
         return _history(tensor, inside)
@@ -55,17 +53,19 @@ def _numbered_nodes(graph: Any) -> list[tuple[int, Node]]:
     return numbered
 
 
-def _describe(operation: Any) -> dict[str, Any]:
-    if isinstance(operation, Operation):
-        public = getattr(operation.function, "__lamina_op__", operation.function)
-        if lookup("ops", public.__name__) is None:
-            raise LaminaError(
-                f"The function {public.__name__!r} in the graph is not one of lamina.ops, so a file cannot name it. "
-                f"Put it into a registered Layer."
-            )
-        config = {"name": operation.name}
-        return {"module": OPS_MODULE, "class_name": public.__name__, "config": config, "registered_name": None}
-    return serialize_keras_object(operation)
+def _described(operation: Any, calls: list[Node], inside: dict[int, int]) -> dict[str, Any]:
+    """A layer or function with its calls in this graph."""
+    is_function = isinstance(operation, Operation)
+    described = describe_operation(operation) if is_function else serialize_keras_object(operation)
+    described["name"] = operation.name
+    described["inbound_nodes"] = []
+    for node in calls:
+        args, kwargs = list(node.args), node.kwargs
+        if is_function:
+            own, args, kwargs = split_arguments(operation, args, kwargs)
+            described["config"].update(serialize_keras_object(own))
+        described["inbound_nodes"].append({"args": _refer(args, inside), "kwargs": _refer(kwargs, inside)})
+    return described
 
 
 def _history(tensor: KerasTensor, inside: dict[int, int]) -> list[Any]:
@@ -74,29 +74,29 @@ def _history(tensor: KerasTensor, inside: dict[int, int]) -> list[Any]:
     return [operation.name, inside[id(operation._inbound_nodes[node_index])], tensor_index]
 
 
-def _refer(structure: Any, inside: dict[int, int], operation: Any) -> Any:
-    """The arguments of a call in plain values; a symbolic tensor is the call that made it. Functions tell tuples from
-    lists; for layers both are lists, as in Keras's files."""
-    marks_tuples = isinstance(operation, Operation)
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, KerasTensor):
-            config = {"shape": list(value.shape), "dtype": value.dtype, "keras_history": _history(value, inside)}
-            return {"class_name": "__keras_tensor__", "config": config}
-        if isinstance(value, tuple) and marks_tuples:
-            return {"class_name": "__tuple__", "config": [plain(item) for item in value]}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return serialize_keras_object(value)
-
-    return plain(structure)
+def _refer(structure: Any, inside: dict[int, int]) -> Any:
+    """The arguments of a call in plain values; a symbolic tensor is the call that made it."""
+    if isinstance(structure, KerasTensor):
+        config = {
+            "shape": list(structure.shape),
+            "dtype": structure.dtype,
+            "keras_history": _history(structure, inside),
+        }
+        return {"class_name": "__keras_tensor__", "config": config}
+    if isinstance(structure, list | tuple):
+        return [_refer(item, inside) for item in structure]
+    if isinstance(structure, dict):
+        return {key: _refer(item, inside) for key, item in structure.items()}
+    return serialize_keras_object(structure)
 
 
 def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     """The functional model that a config describes."""
     operations = {entry["name"]: _make(entry, custom_objects) for entry in config["layers"]}
+    own = {
+        entry["name"]: {key: value for key, value in entry["config"].items() if key != "name"}
+        for entry in config["layers"]
+    }
     results: dict[tuple[str, int], list[KerasTensor]] = {}
     for name, operation in operations.items():
         if operation._inbound_nodes:
@@ -114,6 +114,8 @@ def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any]
                 later.append((name, index, call))
                 continue
             args, kwargs = arguments
+            if isinstance(operations[name], Operation):
+                args, kwargs = join_arguments(operations[name].function, own[name], args, kwargs)
             operations[name](*args, **kwargs)
             results[name, index] = operations[name]._inbound_nodes[-1].output_tensors
         if len(later) == len(waiting):
@@ -145,11 +147,8 @@ def _is_single(places: Any) -> bool:
 
 
 def _make(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
-    if entry.get("module") == OPS_MODULE:
-        function = lookup("ops", entry["class_name"])
-        if function is None:
-            raise LaminaError(f"The config names the function {entry['class_name']!r}, which is none of lamina.ops.")
-        return Operation(function.__wrapped__, name=entry["config"]["name"])
+    if is_operation(entry):
+        return make_operation(entry)
     return deserialize_keras_object(
         {key: value for key, value in entry.items() if key != "build_config"}, custom_objects
     )
@@ -167,8 +166,6 @@ def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTens
                 missing = True
                 return None
             return results[name, node_index][tensor_index]
-        if isinstance(value, dict) and value.get("class_name") == "__tuple__":
-            return tuple(fill(item) for item in value["config"])
         if isinstance(value, dict) and "class_name" in value and "config" in value:
             return deserialize_keras_object(value)
         if isinstance(value, dict):

@@ -167,6 +167,6 @@ class Model(Trainer, Layer):
             return cls(**config)
         except TypeError as error:
             raise LaminaError(
-                f"{cls.__name__} cannot be made from its config {sorted(config)}: {error}. Write get_config() so that it "
-                f"returns the constructor's arguments."
+                f"{cls.__name__} cannot be made from its config {sorted(config)}: {error}. Write get_config() so that "
+                f"it returns the constructor's arguments."
             ) from error

@@ -123,7 +123,7 @@ class Sequential(Functional):
         if self.graph is None:
             self.build((None, *tuple((args[0] if args else next(iter(kwargs.values()))).shape)[1:]))
 
-    @property
+    @property  # type: ignore[misc]
     def layers(self) -> list[Any]:
         """The layers without the input."""
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
@@ -131,8 +131,8 @@ class Sequential(Functional):
     def _needs_graph(self, what: str) -> Graph:
         if self.graph is None:
             raise AttributeError(
-                f"Sequential {self.name!r} has no {what} yet: it was not built. Give it an Input first, build(input_shape), "
-                f"or call it on data."
+                f"Sequential {self.name!r} has no {what} yet: it was not built. Give it an Input first, "
+                f"build(input_shape), or call it on data."
             )
         return self.graph
 

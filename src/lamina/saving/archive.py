@@ -14,6 +14,7 @@ import h5py
 from lamina.base.errors import LaminaError
 from lamina.base.registry import custom_object_scope
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.saving.dialect import from_keras, to_keras
 from lamina.saving.files import written_whole
 from lamina.saving.weight_files import read_h5, save_weights, write_h5
 
@@ -38,7 +39,7 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, **options: Any
     if not path.endswith(".keras"):
         hint = " Weights alone go into .weights.h5 with save_weights()." if path.endswith((".h5", ".hdf5")) else ""
         raise ValueError(f"A model is saved into a file that ends in .keras; got {path!r}.{hint}")
-    config = json.dumps(serialize_keras_object(model))
+    config = json.dumps(to_keras(serialize_keras_object(model)))
     metadata = json.dumps({"keras_version": _KERAS_VERSION, "date_saved": "1980-01-01@00:00:00", "writer": "lamina"})
     weights = BytesIO()
     optimizer = model.optimizer
@@ -79,7 +80,7 @@ def load_model(
         missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
         if missing:
             raise LaminaError(f"{path} is no .keras file: it has no {' and no '.join(sorted(missing))}.")
-        config = json.loads(archive.read("config.json"))
+        config = from_keras(json.loads(archive.read("config.json")))
         if not compile:
             config.pop("compile_config", None)
         with custom_object_scope(custom_objects or {}):

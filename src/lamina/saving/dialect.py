@@ -11,21 +11,23 @@ _FUNCTIONAL = "keras.src.models.functional"
 # Functions of keras.ops are classes in files, named in camel case; those not listed here are in `numpy`.
 _MODULES = {
     "nn": """
-        average_pool batch_normalization binary_crossentropy categorical_crossentropy celu conv conv_transpose
-        ctc_decode ctc_loss depthwise_conv dot_product_attention elu gelu glu hard_shrink hard_sigmoid hard_silu
-        hard_tanh leaky_relu log_sigmoid log_softmax max_pool moments multi_hot normalize one_hot polar psnr relu relu6
-        selu separable_conv sigmoid silu soft_shrink softmax softplus softsign sparse_categorical_crossentropy
-        sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold
+        adaptive_average_pool adaptive_max_pool average_pool binary_crossentropy categorical_crossentropy celu conv
+        conv_transpose depth_to_space depthwise_conv dot_product_attention elu fold gelu glu hard_shrink hard_sigmoid
+        hard_silu hard_tanh leaky_relu log_sigmoid log_softmax max_pool moments multi_hot normalize one_hot polar psnr
+        relu relu6 selu separable_conv sigmoid silu soft_shrink softmax softplus softsign space_to_depth
+        sparse_categorical_crossentropy sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink threshold unfold
     """,
     "math": """
-        erf erfinv extract_sequences fft fft2 ifft2 in_top_k irfft istft logsumexp qr rfft rsqrt segment_max segment_sum
-        stft top_k
+        cdist erf erfc erfinv extract_sequences fft fft2 ifft2 in_top_k irfft logdet logsumexp rfft rsqrt segment_max
+        segment_min segment_prod segment_sum top_k view_as_complex view_as_real
     """,
     "core": """
-        associative_scan cast cond convert_to_tensor fori_loop map scan scatter scatter_update slice slice_update
-        stop_gradient switch unstack vectorized_map while_loop
+        associative_scan cast cond convert_to_tensor fori_loop map saturate_cast scan scatter scatter_update slice
+        slice_update stop_gradient switch unstack vectorized_map while_loop
     """,
-    "linalg": "cholesky cholesky_inverse det eig eigh inv jvp lstsq lu_factor norm qr solve solve_triangular svd",
+    "linalg": """
+        cholesky cholesky_inverse det eig eigh inv jvp lstsq lu_factor matrix_rank norm pinv qr solve solve_triangular svd
+    """,
 }
 _CLASSES = {
     "allclose": "AllClose",

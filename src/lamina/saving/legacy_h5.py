@@ -45,7 +45,8 @@ def legacy_pairs(model: Any, file: h5py.File, by_name: bool, skip_mismatch: bool
         if not matched:
             example = nearest(layers[0].name, list(filled)) if layers else ""
             raise LaminaError(
-                f"No layer of {model.title} has the name of one in the file ({', '.join(list(filled)[:5])}, ...).{example}"
+                f"No layer of {model.title} has the name of one in the file "
+                f"({', '.join(list(filled)[:5])}, ...).{example}"
             )
         left = [layer.name for layer in layers if layer.name not in filled]
         if left:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamina.base.errors import ShapeError
+from lamina.shapes.broadcasting import multiply, total
 from lamina.shapes.dim import Size, ceil_div, value_of
 
 
@@ -95,6 +96,6 @@ class TransposedWindow:
         if self.output_padding is None:
             if self.padding == "same":
                 return n * self.stride
-            return n * self.stride + max(self.reach - self.stride, 0)
+            return total([n * self.stride, max(self.reach - self.stride, 0)])
         cut = 2 * (self.reach // 2) if self.padding == "same" else 0
-        return (n - 1) * self.stride + (self.reach - cut + self.output_padding)
+        return total([multiply([n - 1, self.stride]), self.reach - cut + self.output_padding])

@@ -40,5 +40,6 @@ def spread(value: Any, names: list[str], what: str, *, same_for_all: bool = Fals
     if same_for_all or len(names) == 1:
         return dict.fromkeys(names, value)
     raise ValueError(
-        f"{what} is one value and the model has {len(names)} outputs ({', '.join(map(repr, names))}): give a list or a dict."
+        f"{what} is one value and the model has {len(names)} outputs ({', '.join(map(repr, names))}): "
+        f"give a list or a dict."
     )
