@@ -161,7 +161,7 @@ class Variable(torch.nn.Parameter):
         state = {key: value for key, value in self.__dict__.items() if key != "initializer"}
         return _rebuild, (type(self), self.detach(), self.requires_grad, state)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"<Variable path={self.path}, shape={tuple(self.shape)}, dtype={standardize_dtype(self.dtype)}>"
 
 

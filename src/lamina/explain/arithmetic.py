@@ -32,11 +32,11 @@ class AxisArithmetic:
     arithmetic: str = ""
 
     def __str__(self) -> str:
-        size = "open" if self.size is None else f"{self.size:,}"
+        if self.size is None:
+            return self.formula or "open"
+        size = f"{self.size:,}"
         if not self.arithmetic:
             return size
-        if self.size is None:
-            return self.formula
         return f"{self.arithmetic} = {size}"
 
 

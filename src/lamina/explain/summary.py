@@ -117,6 +117,8 @@ def _output_text(layer: Any, model: Any) -> str:
 
 
 def _connections(layer: Any, model: Any) -> str:
+    if isinstance(model, Sequential):
+        return "-"  # each layer reads the one above it
     parts = []
     for node in _nodes_in(layer, model):
         for tensor in node.input_tensors:

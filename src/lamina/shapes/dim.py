@@ -14,27 +14,24 @@ class Dim:
     ('⌊(height + 6 − 7)/2⌋ + 1', '⌊(224 + 6 − 7)/2⌋ + 1', 112)
     """
 
-    __slots__ = ("_level", "_number_text", "formula", "value")
+    __slots__ = ("_level", "_number_text", "formula", "is_formula", "value")
 
     def __init__(self, name: str, value: int | None = None):
         self.formula = name
         self.value = value
         self._number_text = name if value is None else f"{value:,}"
         self._level = _ATOM
+        self.is_formula = False  # whether the size was computed rather than handed on
 
     @property
     def arithmetic(self) -> str:
         """The formula with the numbers in place of the names."""
         return self._number_text
 
-    @property
-    def is_formula(self) -> bool:
-        """Whether the size was computed rather than handed on."""
-        return self._number_text not in (self.formula, f"{self.value:,}" if self.value is not None else "")
-
     def _make(self, level: int, value: int | None, formula: str, numbers: str) -> Dim:
         made = Dim.__new__(Dim)
         made._level, made.value, made.formula, made._number_text = level, value, formula, numbers
+        made.is_formula = True
         return made
 
     def _join(self, other: Size, sign: str, level: int, value: int | None, swapped: bool = False) -> Dim:
