@@ -1,6 +1,6 @@
 """The one back door upwards: names on higher floors that a method of a lower floor may call when it runs.
 
-`model.save`, `model.summary` and the operators of a symbolic tensor must reach up. Each such reach is one row here.
+`model.summary`, the operators of a symbolic tensor and old spellings must reach up. Each such reach is one row here.
 """
 
 from __future__ import annotations
@@ -10,23 +10,14 @@ from functools import cache
 from typing import Any
 
 LATE_IMPORTS: dict[str, str] = {
-    "ops": "lamina.ops",
-    "losses": "lamina.losses",
-    "metrics": "lamina.metrics",
-    "optimizers": "lamina.optimizers",
+    "ops": "lamina.ops",  # the operators of a symbolic tensor
+    "explain": "lamina.explain",  # model.summary(), .explain(), .plot()
+    "compat": "lamina.compat",  # keywords and names that only older Keras had
+    # what the tables in `compat` name, imported only when a row is used
     "activations": "lamina.activations",
     "layers": "lamina.layers",
     "models": "lamina.models",
-    "saving": "lamina.saving",
-    "explain": "lamina.explain",
-    "applications": "lamina.applications",
-    "compat": "lamina.compat",
-    "initializers": "lamina.initializers",
-    "regularizers": "lamina.regularizers",
-    "constraints": "lamina.constraints",
-    "dtype_policies": "lamina.engine.dtypes",
     "schedules": "lamina.optimizers.schedules",
-    "random": "lamina.engine.random",
 }
 
 

@@ -21,8 +21,8 @@ def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = No
 def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[[Any], Any] | None = None) -> Any:
     """A model of the same architecture with fresh weights.
 
-    `clone_function(layer)` makes the copy of a layer (by default from its config). Errors: a subclassed model is refused
-    unless its config says how it is made.
+    `clone_function(layer)` makes the copy of a layer (by default from its config); `input_tensors`, symbolic, take the
+    place of the inputs. Errors: a subclassed model is refused unless its config says how it is made.
     """
     if input_tensors is not None or clone_function is not None:
         from lamina.models.rebuilding import rebuild

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from lamina import saving
 from lamina.base import tree
 from lamina.base.errors import LaminaError
 from lamina.base.late import late
@@ -121,22 +122,22 @@ class Model(Trainer, Layer):
             self.built = True
         super()._ensure_built(args, kwargs)
 
-    # Files and pictures, on higher floors.
+    # Files and pictures.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes the whole model: architecture, weights, compile settings and optimizer state (`.keras`)."""
-        late("saving").save_model(self, filepath, overwrite=overwrite, **kwargs)
+        saving.save_model(self, filepath, overwrite=overwrite, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Writes the weights (`.weights.h5` or `.safetensors`)."""
-        late("saving").save_weights(self, filepath, overwrite=overwrite)
+        saving.save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any) -> Any:
         """Reads weights from `.weights.h5`, `.keras`, `.h5` (Keras 1 and 2, also `by_name`) or `.safetensors`.
 
         `adapt_channels="repeat"|"mean"|"zero"` fits a first convolution that was trained on another number of channels.
         """
-        return late("saving").load_weights(self, filepath, skip_mismatch=skip_mismatch, by_name=by_name, **kwargs)
+        return saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, by_name=by_name, **kwargs)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Prints the table of layers, output shapes and parameters (see `lamina.explain.summary`)."""

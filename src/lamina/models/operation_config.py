@@ -42,8 +42,8 @@ def describe_operation(operation: Operation) -> dict[str, Any]:
     found = public_name(getattr(operation.function, "__lamina_op__", operation.function))
     if found is None:
         raise LaminaError(
-            f"The function {operation.function.__name__!r} in the graph is not one of lamina.ops, so a file cannot name it. "
-            f"Put it into a registered Layer."
+            f"The function {operation.function.__name__!r} in the graph is not one of lamina.ops, so a file cannot name "
+            f"it. Put it into a registered Layer."
         )
     module, class_name = operation_class(found[1]) if "." not in found[1] else (_OWN_MODULE, found[1])
     config = {"name": operation.name}

@@ -6,7 +6,6 @@ import json
 import os
 import zipfile
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -15,7 +14,7 @@ from lamina.base.errors import LaminaError
 from lamina.base.registry import custom_object_scope
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.saving.dialect import from_keras, to_keras
-from lamina.saving.files import written_whole
+from lamina.saving.files import archive_members, existing, opened_h5, written_whole
 from lamina.saving.weight_files import read_h5, save_weights, write_h5
 
 _KERAS_VERSION = "3.15.1"  # whose layout the files have
@@ -42,14 +41,8 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, **options: Any
     config = json.dumps(to_keras(serialize_keras_object(model)))
     metadata = json.dumps({"keras_version": _KERAS_VERSION, "date_saved": "1980-01-01@00:00:00", "writer": "lamina"})
     weights = BytesIO()
-    optimizer = model.optimizer
-    try:
-        if not include_optimizer:
-            model.__dict__["optimizer"] = None
-        with h5py.File(weights, "w") as file:
-            write_h5(model, file)
-    finally:
-        model.__dict__["optimizer"] = optimizer
+    with h5py.File(weights, "w") as file:
+        write_h5(model, file, optimizer=include_optimizer)
     with written_whole(path, overwrite) as part, zipfile.ZipFile(part, "w") as archive:
         for name, content in (
             ("metadata.json", metadata),
@@ -64,32 +57,28 @@ def load_model(
 ) -> Any:
     """The model in a `.keras` file, compiled as it was, with its weights and its optimizer's state.
 
-    Classes come from lamina and from what the user registered or gives in `custom_objects`; nothing that a file names is
-    imported. Errors: an unknown class, a file that is no model, weights that do not fit.
+    Classes come from lamina and from what the user registered or gives in `custom_objects`; nothing that a file names
+    is imported. Errors: an unknown class, a file that is no model, weights that do not fit.
     """
     if safe_mode is not True:
         raise ValueError(
             "safe_mode=False would run code from the file; lamina has no such mode. Register your classes."
         )
-    path = Path(os.fspath(filepath))
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model file {path}.")
-    if not zipfile.is_zipfile(path):
-        raise LaminaError(f"{path} is no .keras file. Weights alone are read by model.load_weights().")
-    with zipfile.ZipFile(path) as archive:
-        missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-        if missing:
-            raise LaminaError(f"{path} is no .keras file: it has no {' and no '.join(sorted(missing))}.")
-        config = from_keras(json.loads(archive.read("config.json")))
-        if not compile:
-            config.pop("compile_config", None)
-        with custom_object_scope(custom_objects or {}):
-            model = deserialize_keras_object(config)
-        with h5py.File(BytesIO(archive.read("model.weights.h5")), "r") as file:
-            read_h5(model, file)
-            stored = file.get("optimizer/vars")
-            if compile and model.optimizer is not None and stored is not None and len(stored.keys()):
-                if not model.optimizer.built:
-                    model.optimizer.build(model.trainable_weights)
-                model.optimizer.load_own_variables(stored)
+    path = existing(filepath, "model")
+    described, weights = archive_members(path, "config.json", "model.weights.h5")
+    try:
+        config = from_keras(json.loads(described))
+    except ValueError as error:
+        raise LaminaError(f"{path} is damaged: its config.json is no JSON ({error}).") from error
+    if not compile:
+        config.pop("compile_config", None)
+    with custom_object_scope(custom_objects or {}):
+        model = deserialize_keras_object(config)
+    with opened_h5(path, weights) as file:
+        optimizer, stored = model.optimizer, file.get("optimizer/vars")
+        if compile and optimizer is not None and stored is not None and len(stored.keys()):
+            if not optimizer.built:
+                optimizer.build(model.trainable_weights)
+            optimizer.load_own_variables(stored)
+        read_h5(model, file, optimizer_too=False)
     return model

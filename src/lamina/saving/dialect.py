@@ -26,7 +26,8 @@ _MODULES = {
         slice_update stop_gradient switch unstack vectorized_map while_loop
     """,
     "linalg": """
-        cholesky cholesky_inverse det eig eigh inv jvp lstsq lu_factor matrix_rank norm pinv qr solve solve_triangular svd
+        cholesky cholesky_inverse det eig eigh inv jvp lstsq lu_factor matrix_rank norm pinv qr solve solve_triangular
+        svd
     """,
 }
 _CLASSES = {

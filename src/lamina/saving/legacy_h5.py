@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -9,7 +10,10 @@ import h5py
 
 from lamina.base.errors import LaminaError, outside_frame
 from lamina.base.registry import nearest
-from lamina.saving.pairs import Pair
+from lamina.layers.weights import weight_name
+from lamina.saving.pairs import Pair, pair_of
+
+Stored = dict[str, Any]  # the arrays of a layer by their names in the file
 
 
 def _texts(group: h5py.Group, attribute: str) -> list[str]:
@@ -33,44 +37,66 @@ def legacy_pairs(model: Any, file: h5py.File, by_name: bool, skip_mismatch: bool
 
     Errors: a LaminaError when the numbers of layers or of a layer's weights differ.
     """
-    root = file.get("model_weights", file)
-    stored = {
-        name: [root[name][weight] for weight in _texts(root[name], "weight_names")]
-        for name in _texts(root, "layer_names")
-    }
+    stored = _stored_layers(file)
     layers = [layer for layer in model.layers if layer.weights]
-    filled = {name: arrays for name, arrays in stored.items() if arrays}
-    if by_name:
-        matched = [(layer, filled[layer.name]) for layer in layers if layer.name in filled]
-        if not matched:
-            example = nearest(layers[0].name, list(filled)) if layers else ""
-            raise LaminaError(
-                f"No layer of {model.title} has the name of one in the file "
-                f"({', '.join(list(filled)[:5])}, ...).{example}"
-            )
-        left = [layer.name for layer in layers if layer.name not in filled]
-        if left:
-            names = ", ".join(left[:10]) + (", ..." if len(left) > 10 else "")
-            warnings.warn(f"The file has no weights for {len(left)} layers: {names}.", stacklevel=outside_frame())
-    else:
-        if len(layers) != len(filled):
-            raise LaminaError(
-                f"{model.title} has {len(layers)} layers with weights and the file {len(filled)}. "
-                f"by_name=True loads the layers whose names agree."
-            )
-        matched = list(zip(layers, filled.values(), strict=True))
+    matched = _by_name(model, layers, stored) if by_name else _in_order(model, layers, stored)
     pairs: list[Pair] = []
     for layer, arrays in matched:
-        weights = layer.weights
-        if len(weights) != len(arrays):
-            if skip_mismatch:
-                warnings.warn(
-                    f"Skipped {layer.title}: it has {len(weights)} weights, the file {len(arrays)}.",
-                    stacklevel=outside_frame(),
-                )
-                continue
-            raise LaminaError(
-                f"{layer.title} has {len(weights)} weights and the file holds {len(arrays)} for it; none was changed."
-            )
-        pairs.extend(Pair(layer, weight, array) for weight, array in zip(weights, arrays, strict=True))
+        weights = _in_file_order(layer, list(arrays))
+        if len(weights) == len(arrays):
+            pairs.extend(pair_of(layer, w, array) for w, array in zip(weights, arrays.values(), strict=True))
+            continue
+        counts = f"{layer.title} has {len(weights)} weights and the file holds {len(arrays)} for it"
+        if not skip_mismatch:
+            raise LaminaError(f"{counts}; none was changed.")
+        warnings.warn(f"Skipped: {counts}.", stacklevel=outside_frame())
     return pairs
+
+
+def _stored_layers(file: h5py.File) -> dict[str, Stored]:
+    """The layers of the file that have weights, in its order."""
+    root = file.get("model_weights", file)
+    found: dict[str, Stored] = {}
+    for name in _texts(root, "layer_names"):
+        weights = _texts(root[name], "weight_names") if name in root else []
+        missing = [weight for weight in weights if weight not in root[name]]
+        if missing:
+            raise LaminaError(
+                f"The file is damaged: it names the weights {missing} of {name!r} and does not hold them."
+            )
+        if weights:
+            found[name] = {weight: root[name][weight] for weight in weights}
+    return found
+
+
+def _by_name(model: Any, layers: list[Any], stored: dict[str, Stored]) -> list[tuple[Any, Stored]]:
+    matched = [(layer, stored[layer.name]) for layer in layers if layer.name in stored]
+    if not matched:
+        example = nearest(layers[0].name, list(stored)) if layers else ""
+        some = ", ".join(list(stored)[:5])
+        raise LaminaError(f"No layer of {model.title} has the name of one in the file ({some}, ...).{example}")
+    left = [layer.name for layer in layers if layer.name not in stored]
+    if left:
+        names = ", ".join(left[:10]) + (", ..." if len(left) > 10 else "")
+        warnings.warn(f"The file has no weights for {len(left)} layers: {names}.", stacklevel=outside_frame())
+    return matched
+
+
+def _in_order(model: Any, layers: list[Any], stored: dict[str, Stored]) -> list[tuple[Any, Stored]]:
+    if len(layers) != len(stored):
+        raise LaminaError(
+            f"{model.title} has {len(layers)} layers with weights and the file {len(stored)}; none was changed. "
+            f"by_name=True loads the layers whose names agree."
+        )
+    return list(zip(layers, stored.values(), strict=True))
+
+
+def _in_file_order(layer: Any, names: list[str]) -> list[Any]:
+    """The layer's weights in the file's order: a nested model stands there with its trainable weights first, or, if it
+    was frozen when it was saved, layer by layer. The names tell which."""
+    layer_by_layer = layer.weights
+    trained = [getattr(weight, "declared_trainable", weight.requires_grad) for weight in layer_by_layer]
+    first = [weight for weight, is_trained in zip(layer_by_layer, trained, strict=True) if is_trained]
+    split = first + [weight for weight, is_trained in zip(layer_by_layer, trained, strict=True) if not is_trained]
+    wanted = [re.sub(r"(_\d+)?(:\d+)?$", "", name.rsplit("/", 1)[-1]) for name in names]
+    return layer_by_layer if [weight_name(weight) for weight in layer_by_layer] == wanted else split

@@ -1,8 +1,9 @@
-"""Variables beside the stored arrays meant for them: compared first, then assigned all at once."""
+"""Variables beside the stored arrays meant for them: compared and read first, then assigned all at once."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 
 from lamina.base.errors import ShapeError, outside_frame
 from lamina.layers.weights import weight_name
-from lamina.saving.channels import adapt_kernel
+from lamina.saving.channels import WAYS, adapt_kernel
+
+_LISTED = 10  # how many problems a message lists
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A variable of a layer and the stored array (anything with `.shape` that NumPy reads)."""
+    """A tensor of the model, what messages call it, and the array stored for it (an HDF5 dataset or a tensor)."""
 
-    layer: Any
+    name: str
     variable: Any
     stored: Any
 
@@ -31,46 +34,74 @@ class Pair:
         """Whether only the number of input channels of a convolution's kernel differs."""
         mine, other = tuple(self.variable.shape), tuple(self.stored.shape)
         same_rest = len(mine) == len(other) >= 3 and mine[:-2] == other[:-2] and mine[-1] == other[-1]
-        return same_rest and mine[-2] != other[-2] and "kernel" in weight_name(self.variable)
+        return same_rest and mine[-2] != other[-2] and "kernel" in weight_name(self.variable) + self.name
 
     def describe(self) -> str:
-        mine = tuple(self.variable.shape)
-        return f"{self.layer.name}/{weight_name(self.variable)}: {tuple(self.stored.shape)} in the file, {mine} in the model"
+        return f"{self.name}: {tuple(self.stored.shape)} in the file, {tuple(self.variable.shape)} in the model"
 
 
-def assign_all(pairs: list[Pair], model: Any, skip_mismatch: bool, adapt_channels: str | None) -> None:
-    """Assigns every array to its variable. Errors: a ShapeError that lists what does not fit, before any change."""
-    adapted: dict[int, Any] = {}
-    if adapt_channels not in (None, "error"):
-        first = next((pair for pair in pairs if pair.differs_in_channels), None)
-        if first is not None:
-            adapted[id(first.variable)] = adapt_kernel(first.stored[()], first.variable.shape[-2], str(adapt_channels))
-    wrong = [pair for pair in pairs if not pair.fits and id(pair.variable) not in adapted]
+def pair_of(layer: Any, variable: Any, stored: Any) -> Pair:
+    return Pair(f"{layer.name}/{weight_name(variable)}", variable, stored)
+
+
+def read_array(stored: Any) -> torch.Tensor:
+    """A stored array as a tensor. bfloat16, which HDF5 lacks, is two bytes a number with a note beside them."""
+    if isinstance(stored, torch.Tensor):
+        return stored
+    array = np.asarray(stored[()])
+    if stored.attrs.get("dtype") == "bfloat16" or array.dtype.kind == "V":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def read_all(
+    pairs: list[Pair], model: Any, skip_mismatch: bool, adapt_channels: str | None
+) -> list[tuple[Any, torch.Tensor]]:
+    """Each variable with its new value. Errors: a ShapeError that lists what does not fit; nothing is changed here."""
+    if adapt_channels not in (None, "error", *WAYS):
+        raise ValueError(f"adapt_channels is one of {', '.join(map(repr, WAYS))}, or None; got {adapt_channels!r}.")
+    adapted = None
+    if adapt_channels in WAYS:
+        adapted = next((pair for pair in pairs if pair.differs_in_channels), None)
+    wrong = [pair for pair in pairs if not pair.fits and pair is not adapted]
     if wrong and not skip_mismatch:
         raise _mismatch(wrong, model)
     if wrong:
         listed = "; ".join(pair.describe() for pair in wrong)
         warnings.warn(f"Skipped {len(wrong)} weights whose shapes differ: {listed}.", stacklevel=outside_frame())
-    skipped = {id(pair.variable) for pair in wrong}
+    values = []
+    for pair in pairs:
+        if pair is adapted:
+            kernel = read_array(pair.stored).float().numpy()
+            fitted = adapt_kernel(kernel, pair.variable.shape[-2], str(adapt_channels))
+            values.append((pair.variable, torch.from_numpy(fitted)))
+        elif pair.fits:
+            values.append((pair.variable, read_array(pair.stored)))
+    return values
+
+
+def assign(values: Iterable[tuple[Any, torch.Tensor]]) -> None:
+    """Copies each value into its variable, in the variable's dtype and on its device."""
     with torch.no_grad():
-        for pair in pairs:
-            if id(pair.variable) not in skipped:
-                value = adapted.get(id(pair.variable))
-                pair.variable.copy_(torch.from_numpy(np.asarray(pair.stored[()] if value is None else value)))
+        for variable, value in values:
+            variable.copy_(value)
 
 
 def _mismatch(wrong: list[Pair], model: Any) -> ShapeError:
     mend = "build the model as the one that was saved, or skip_mismatch=True to load only what fits"
-    if wrong[0].differs_in_channels:
-        pair = wrong[0]
-        mend = (
-            f'adapt_channels="repeat", "mean" or "zero" makes the file\'s {pair.stored.shape[-2]} input channels '
-            f"{pair.variable.shape[-2]}; " + mend
-        )
+    for pair in wrong:
+        if pair.differs_in_channels:
+            mend = (
+                f'adapt_channels="repeat", "mean" or "zero" makes the file\'s {pair.stored.shape[-2]} input channels '
+                f"{pair.variable.shape[-2]}; {mend}"
+            )
+            break
+    lines = [pair.describe() for pair in wrong[:_LISTED]]
+    if len(wrong) > _LISTED:
+        lines.append(f"and {len(wrong) - _LISTED} more")
     return ShapeError(
         f"The stored weights do not fit {model.title}; none was changed.",
-        layer=wrong[0].layer.name,
-        because="\n".join(pair.describe() for pair in wrong[:10])
-        + (f"\nand {len(wrong) - 10} more" if len(wrong) > 10 else ""),
+        layer=wrong[0].name.split("/")[0],
+        because="\n".join(lines),
         mend=mend,
     )
