@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from lamina.applications.ending import Architecture, Request, build
+from lamina.applications.ending import Architecture, model_function
 from lamina.applications.preprocessing import torch_mode
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
@@ -84,22 +84,13 @@ def _body(blocks: tuple[int, ...], x: KerasTensor) -> KerasTensor:
     return _normalize(x, "bn", "relu")
 
 
-def _make(architecture_name: str, arguments: dict[str, Any]) -> Model:
-    architecture = ARCHITECTURES[architecture_name]
-    return build(architecture, partial(_body, architecture.stages), Request(**arguments))
+def _public(function_name: str, docstring: str) -> Callable[..., Model]:
+    architecture = ARCHITECTURES[function_name.lower()]
+    return model_function(function_name, architecture, partial(_body, architecture.stages), docstring)
 
 
-def DenseNet121(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "densenet121",
-    min_size: int | str | None = "stated",
-) -> Model:
+DenseNet121 = _public(
+    "DenseNet121",
     """DenseNet121: (batch, height, width, channels) → (batch, classes), or 1024 feature maps of 1/32 the size.
 
     Parameters and errors: as those of `ResNet50`.
@@ -108,38 +99,8 @@ def DenseNet121(
     >>> with lamina.device("meta"):
     ...     lamina.applications.DenseNet121(weights=None).count_params()
     8062504
-    """
-    return _make("densenet121", locals())
-
-
-def DenseNet169(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "densenet169",
-    min_size: int | str | None = "stated",
-) -> Model:
-    """DenseNet169; the arguments are those of `DenseNet121`."""
-    return _make("densenet169", locals())
-
-
-def DenseNet201(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "densenet201",
-    min_size: int | str | None = "stated",
-) -> Model:
-    """DenseNet201; the arguments are those of `DenseNet121`."""
-    return _make("densenet201", locals())
-
-
+    """,
+)
+DenseNet169 = _public("DenseNet169", "DenseNet169; the arguments are those of `DenseNet121`.")
+DenseNet201 = _public("DenseNet201", "DenseNet201; the arguments are those of `DenseNet121`.")
 preprocess_input = torch_mode

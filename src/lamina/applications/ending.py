@@ -49,8 +49,33 @@ class Request:
     pooling: str | None = None
     classes: int = 1000
     classifier_activation: Any = "softmax"
-    name: str | None = None
+    name: str = ""
     min_size: int | str | None = "stated"
+
+
+def model_function(function_name: str, architecture: Architecture, body: Body, docstring: str) -> Callable[..., Model]:
+    """The public function that builds one model: the one signature that all families share."""
+
+    def make(
+        include_top: bool = True,
+        weights: Any = "imagenet",
+        input_tensor: Any = None,
+        input_shape: Any = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: Any = "softmax",
+        name: str = architecture.name,
+        min_size: int | str | None = "stated",
+    ) -> Model:
+        request = Request(
+            include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name, min_size
+        )
+        return build(architecture, body, request)
+
+    make.__name__ = make.__qualname__ = function_name
+    make.__module__ = f"lamina.applications.{architecture.folder}"
+    make.__doc__ = docstring
+    return make
 
 
 def build(architecture: Architecture, body: Body, request: Request) -> Model:
@@ -63,7 +88,7 @@ def build(architecture: Architecture, body: Body, request: Request) -> Model:
     given = request.input_tensor
     inputs = given if isinstance(given, KerasTensor) else Input(shape) if given is None else Input(tensor=given)
     x = _finish(body(inputs), request)
-    model = Model(inputs, x, name=request.name or architecture.name)
+    model = Model(inputs, x, name=request.name)
     _load(model, architecture, request)
     return model
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from lamina.applications.ending import Architecture, Request, build
+from lamina.applications.ending import Architecture, model_function
 from lamina.applications.preprocessing import caffe_mode
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
@@ -16,7 +16,7 @@ from lamina.models import Model
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks in a row: their name, the filters inside each (a quarter of its output), their number, the first's stride."""
+    """Blocks in a row: their name, the filters inside each (a quarter of its output), their number, the first stride."""
 
     name: str
     filters: int
@@ -88,64 +88,25 @@ def _body(stages: tuple[Stage, ...], x: KerasTensor) -> KerasTensor:
     return x
 
 
-def _make(architecture_name: str, arguments: dict[str, Any]) -> Model:
-    architecture = ARCHITECTURES[architecture_name]
-    return build(architecture, partial(_body, architecture.stages), Request(**arguments))
+def _public(function_name: str, docstring: str) -> Callable[..., Model]:
+    architecture = ARCHITECTURES[function_name.lower()]
+    return model_function(function_name, architecture, partial(_body, architecture.stages), docstring)
 
 
-def ResNet50(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet50",
-    min_size: int | str | None = "stated",
-) -> Model:
+ResNet50 = _public(
+    "ResNet50",
     """ResNet50: (batch, height, width, channels) → (batch, classes), or feature maps of 1/32 the size without the top.
 
-    Parameters: `weights`, None, "imagenet" (downloaded) or a file; `input_shape` without the batch axis;
-    `pooling`, "avg" or "max" without the top; `min_size`, the smallest height and width that is accepted: the stated 32
-    (the total stride), another number, or None for any. Errors: a ShapeError below it.
+    Parameters: `weights`, None, "imagenet" (downloaded) or a file; `input_shape` without the batch axis; `pooling`,
+    "avg" or "max" without the top; `min_size`, the smallest height and width that is accepted: the stated 32 (the total
+    stride), another number, or None for any. Errors: a ShapeError below it.
 
     >>> import lamina
     >>> with lamina.device("meta"):
     ...     lamina.applications.ResNet50(weights=None).count_params()
     25636712
-    """
-    return _make("resnet50", locals())
-
-
-def ResNet101(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet101",
-    min_size: int | str | None = "stated",
-) -> Model:
-    """ResNet101; the arguments are those of `ResNet50`."""
-    return _make("resnet101", locals())
-
-
-def ResNet152(
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    input_shape: Any = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: Any = "softmax",
-    name: str = "resnet152",
-    min_size: int | str | None = "stated",
-) -> Model:
-    """ResNet152; the arguments are those of `ResNet50`."""
-    return _make("resnet152", locals())
-
-
+    """,
+)
+ResNet101 = _public("ResNet101", "ResNet101; the arguments are those of `ResNet50`.")
+ResNet152 = _public("ResNet152", "ResNet152; the arguments are those of `ResNet50`.")
 preprocess_input = caffe_mode

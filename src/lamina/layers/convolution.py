@@ -5,30 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from lamina.base.errors import warn_shape
 from lamina.base.registry import public
+from lamina.engine.kernels import convolve, convolve_transposed, depthwise_kernel, torch_kernel
 from lamina.engine.layout import as_given, channels_second
 from lamina.layers.parts import expect_size, known_size, per_axis, positive_integer, take_parts
-from lamina.layers.windowed import SpatialLayer, pad_spatial, padding_name, pads_of, symmetric
+from lamina.layers.windowed import SpatialLayer, padding_name
 from lamina.shapes import Axes, TransposedWindow, Window, value_of
-
-_CONVOLVE = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
-
-
-def convolve(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, windows: list[Window], groups: int = 1
-) -> torch.Tensor:
-    """A (batch, channels, ...) tensor through a convolution with these windows; asymmetric padding goes before."""
-    rank = len(windows)
-    pads = pads_of(windows, x.shape[2:])
-    if not symmetric(pads):
-        x, pads = pad_spatial(x, pads), [(0, 0)] * rank
-    strides, dilations = [window.stride for window in windows], [window.dilation for window in windows]
-    padding = [before for before, _ in pads]
-    return _CONVOLVE[rank](x, weight, bias, strides, padding, dilations, groups)  # type: ignore[arg-type]
 
 
 class ConvBase(SpatialLayer):
@@ -149,8 +133,8 @@ class Conv(ConvBase):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
         x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
-        weight = kernel.permute(self.rank + 1, self.rank, *range(self.rank))
-        return self.activation(as_given(convolve(x, weight, self.bias, self.windows, self.groups), self.data_format))
+        outputs = convolve(x, torch_kernel(kernel), self.bias, self.windows, self.groups)
+        return self.activation(as_given(outputs, self.data_format))
 
 
 @public("layers", "Convolution1D")
@@ -277,28 +261,8 @@ class ConvTranspose(ConvBase):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
         x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
-        weight = kernel.permute(self.rank + 1, self.rank, *range(self.rank))
-        crops, extra, wanted = [], [], []
-        for size, window in zip(x.shape[2:], self.windows, strict=True):
-            crop, more = _crop_before(window), 0
-            wanted.append(int(window.output(size)))
-            made = (size - 1) * window.stride - 2 * crop + window.reach
-            more = max(wanted[-1] - made, 0)
-            crops.append(crop)
-            extra.append(more)
-        outputs = _TRANSPOSE[self.rank](x, weight, self.bias, self.strides, crops, extra, 1, self.dilation_rate)  # type: ignore[arg-type]
-        for axis, size in enumerate(wanted, start=2):
-            outputs = outputs.narrow(axis, 0, size) if outputs.shape[axis] > size else outputs
+        outputs = convolve_transposed(x, torch_kernel(kernel), self.bias, self.windows)
         return self.activation(as_given(outputs, self.data_format))
-
-
-def _crop_before(window: TransposedWindow) -> int:
-    """Positions that a transposed convolution leaves out in front."""
-    if window.padding == "valid":
-        return 0
-    if window.output_padding is not None:
-        return window.reach // 2
-    return max(window.reach - window.stride, 0) // 2
 
 
 @public("layers", "Convolution1DTranspose")
@@ -396,7 +360,7 @@ class DepthwiseConv(ConvBase):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
         x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
-        outputs = convolve(x, depthwise_weight(kernel), self.bias, self.windows, groups=x.shape[1])
+        outputs = convolve(x, depthwise_kernel(kernel), self.bias, self.windows, groups=x.shape[1])
         return self.activation(as_given(outputs, self.data_format))
 
 
@@ -412,12 +376,6 @@ def add_depthwise_kernel(layer: Any, name: str, channels: int) -> Any:
         axes=(*layer.kernel_axes, "input channels", "depth multiplier"),
         memory_order=(rank, rank + 1, *range(rank)),
     )
-
-
-def depthwise_weight(kernel: torch.Tensor) -> torch.Tensor:
-    """Keras's depthwise kernel as torch's grouped one: (channels·multiplier, 1, kernel...)."""
-    rank = kernel.dim() - 2
-    return kernel.permute(rank, rank + 1, *range(rank)).flatten(0, 1).unsqueeze(1)
 
 
 @public("layers")
@@ -520,9 +478,8 @@ class SeparableConv(ConvBase):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.depthwise_kernel
         x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
-        x = convolve(x, depthwise_weight(kernel), None, self.windows, groups=x.shape[1])
-        weight = self.pointwise_kernel.permute(self.rank + 1, self.rank, *range(self.rank))
-        x = _CONVOLVE[self.rank](x, weight, self.bias)
+        x = convolve(x, depthwise_kernel(kernel), None, self.windows, groups=x.shape[1])
+        x = convolve(x, torch_kernel(self.pointwise_kernel), self.bias, [Window(1)] * self.rank)
         return self.activation(as_given(x, self.data_format))
 
 

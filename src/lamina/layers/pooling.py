@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from lamina.base.registry import public
+from lamina.engine import kernels
 from lamina.engine.layout import as_given, channels_second
 from lamina.layers.parts import expect_rank, per_axis
-from lamina.layers.windowed import SpatialLayer, pad_spatial, padding_name, pads_of, symmetric
+from lamina.layers.windowed import SpatialLayer, padding_name
 from lamina.shapes import Axes, Window
-
-_MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
-_AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
 class Pooling(SpatialLayer):
@@ -45,41 +42,24 @@ class Pooling(SpatialLayer):
         return self.slide(inputs, self.windows)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = channels_second(inputs, self.data_format)
-        return as_given(self.pool(x, pads_of(self.windows, x.shape[2:])), self.data_format)
+        return as_given(self.pool(channels_second(inputs, self.data_format), self.windows), self.data_format)
 
-    def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
+    def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         raise NotImplementedError
-
-    def _torch_pads(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> bool:
-        """Whether torch's own padding will do: the same before and behind, at most half a window, and (which torch asks
-        of three axes) no window larger than the image."""
-        halves = all(2 * before <= k for (before, _), k in zip(pads, self.pool_size, strict=True))
-        return symmetric(pads) and halves and all(k <= n for k, n in zip(self.pool_size, x.shape[2:], strict=True))
 
 
 class MaxPooling(Pooling):
     """The largest number of each window; padding never wins."""
 
-    def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
-        if not self._torch_pads(x, pads):
-            lowest = float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
-            x, pads = pad_spatial(x, pads, lowest), [(0, 0)] * self.rank
-        return _MAX[self.rank](x, self.pool_size, self.strides, [before for before, _ in pads])
+    def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
+        return kernels.max_pool(x, windows)
 
 
 class AveragePooling(Pooling):
     """The mean of each window; padding is not counted."""
 
-    def pool(self, x: torch.Tensor, pads: list[tuple[int, int]]) -> torch.Tensor:
-        fits = self._torch_pads(x, pads)
-        average = _AVERAGE[self.rank]
-        if fits:
-            padding = [before for before, _ in pads]
-            return average(x, self.pool_size, self.strides, padding, count_include_pad=False)  # type: ignore[operator]
-        counted = pad_spatial(torch.ones_like(x[:1, :1]), pads)
-        sums, counts = (average(part, self.pool_size, self.strides) for part in (pad_spatial(x, pads), counted))  # type: ignore[operator]
-        return sums / counts
+    def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
+        return kernels.average_pool(x, windows)
 
 
 @public("layers", "MaxPool1D")

@@ -9,9 +9,10 @@ from torch.nn import functional
 
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
+from lamina.engine.kernels import pad_spatial
 from lamina.engine.layout import as_given, channels_second
 from lamina.layers.parts import expect_rank, per_axis
-from lamina.layers.windowed import SpatialLayer, pad_spatial
+from lamina.layers.windowed import SpatialLayer
 from lamina.shapes import Axes, value_of
 
 Pairs = tuple[tuple[int, int], ...]

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from lamina.base import config
 from lamina.base.errors import ShapeError
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank
 from lamina.shapes import Axes, TransposedWindow, Window
 from lamina.shapes.axes import SPATIAL
-
-Pads = list[tuple[int, int]]
 
 
 class SpatialLayer(Layer):
@@ -59,18 +55,3 @@ def padding_name(value: Any, allowed: tuple[str, ...], what: str) -> str:
     if name not in allowed:
         raise ValueError(f"{what}: padding is {' or '.join(map(repr, allowed))}; got {value!r}.")
     return str(name)
-
-
-def pads_of(windows: Sequence[Window], sizes: Sequence[int]) -> Pads:
-    """(before, after) along each spatial axis."""
-    return [window.pads(size) for window, size in zip(windows, sizes, strict=True)]
-
-
-def pad_spatial(x: torch.Tensor, pads: Pads, value: float = 0.0) -> torch.Tensor:
-    """A (batch, channels, ...) tensor padded along its spatial axes; the memory layout stays."""
-    flat = [amount for pair in reversed(pads) for amount in pair]
-    return torch.nn.functional.pad(x, flat, value=value) if any(flat) else x
-
-
-def symmetric(pads: Pads) -> bool:
-    return all(before == after for before, after in pads)

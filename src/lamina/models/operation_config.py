@@ -14,6 +14,7 @@ import numpy as np
 
 from lamina.base.errors import LaminaError
 from lamina.base.registry import known_names, lookup, public_name
+from lamina.base.serialization import deserialize_keras_object
 from lamina.graph.keras_tensor import any_symbolic
 from lamina.graph.node import Operation
 from lamina.saving.dialect import operation_class
@@ -42,8 +43,8 @@ def describe_operation(operation: Operation) -> dict[str, Any]:
     found = public_name(getattr(operation.function, "__lamina_op__", operation.function))
     if found is None:
         raise LaminaError(
-            f"The function {operation.function.__name__!r} in the graph is not one of lamina.ops, so a file cannot name "
-            f"it. Put it into a registered Layer."
+            f"The function {operation.function.__name__!r} in the graph is not one of lamina.ops, so a file cannot "
+            f"name it. Put it into a registered Layer."
         )
     module, class_name = operation_class(found[1]) if "." not in found[1] else (_OWN_MODULE, found[1])
     config = {"name": operation.name}
@@ -92,7 +93,7 @@ def make_operation(entry: dict[str, Any]) -> Operation:
 
 def join_arguments(function: Callable[..., Any], own: dict[str, Any], args: Any, kwargs: Any) -> Any:
     """The arguments for the function itself, from those of the class and of the call."""
-    waiting, by_place, by_name = list(args), list[Any](), {**_with_tuples(own), **kwargs}
+    waiting, by_place, by_name = list(args), list[Any](), {**_with_tuples(deserialize_keras_object(own)), **kwargs}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is _VARIADIC:
             by_place, waiting = by_place + waiting, []

@@ -55,13 +55,21 @@ def _rebuilt_sequential(model: Sequential, input_tensors: Any, clone: Clone) -> 
     return Sequential(layers, name=model.name, trainable=model.trainable)
 
 
+def _fresh_input(tensor: KerasTensor) -> KerasTensor:
+    """An input like this one; a model may also begin in the middle of a graph."""
+    history = tensor._keras_history
+    if history is not None and isinstance(history.operation, InputLayer):
+        return _from_config(history.operation).output
+    return Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+
+
 def _is_input(tensor: KerasTensor) -> bool:
     return tensor._keras_history is not None and isinstance(tensor._keras_history.operation, InputLayer)
 
 
 def _rebuilt_functional(model: Functional, input_tensors: Any, clone: Clone) -> Functional:
     if input_tensors is None:
-        inputs = tree.map_structure(lambda t: _from_config(t._keras_history.operation).output, model.input)
+        inputs = tree.map_structure(_fresh_input, model.input)
     else:
         inputs = input_tensors
     starts = symbolic_leaves(inputs, "input_tensors")

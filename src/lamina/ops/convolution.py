@@ -6,7 +6,7 @@ Shapes below are channels_last: (batch, *spatial, channels), with one, two or th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,31 +14,11 @@ from torch.nn import functional
 
 from lamina.base import config
 from lamina.base.registry import public
+from lamina.engine import kernels
+from lamina.engine.layout import as_given, channels_second
 from lamina.graph.record import op
-from lamina.ops.convert import Tensor, as_float, as_tensor, promote
-from lamina.shapes.dim import value_of
+from lamina.ops.convert import as_float, as_tensor, promote
 from lamina.shapes.window import TransposedWindow, Window
-
-_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
-    1: functional.conv1d,
-    2: functional.conv2d,
-    3: functional.conv3d,
-}
-_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
-    1: functional.conv_transpose1d,
-    2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
-}
-_MAX_POOLS: dict[int, Callable[..., Tensor]] = {
-    1: functional.max_pool1d,
-    2: functional.max_pool2d,
-    3: functional.max_pool3d,
-}
-_AVERAGE_POOLS: dict[int, Callable[..., Tensor]] = {
-    1: functional.avg_pool1d,
-    2: functional.avg_pool2d,
-    3: functional.avg_pool3d,
-}
 
 
 def _per_axis(value: Any, rank: int, name: str) -> tuple[int, ...]:
@@ -48,22 +28,8 @@ def _per_axis(value: Any, rank: int, name: str) -> tuple[int, ...]:
     return values
 
 
-def _channels_first(x: Tensor, data_format: str) -> Tensor:
-    return x if data_format == "channels_first" else torch.moveaxis(x, -1, 1)
-
-
-def _channels_back(x: Tensor, data_format: str) -> Tensor:
-    return x if data_format == "channels_first" else torch.moveaxis(x, 1, -1)
-
-
-def _torch_kernel(kernel: Tensor) -> Tensor:
-    """(*spatial, in, out) seen as (out, in, *spatial)."""
-    rank = kernel.ndim - 2
-    return kernel.permute(rank + 1, rank, *range(rank))
-
-
 def _windows(
-    x: Tensor, kernel: Sequence[int], strides: Any, padding: str | tuple[int, int], dilation: Any
+    x: torch.Tensor, kernel: Sequence[int], strides: Any, padding: str | tuple[int, int], dilation: Any
 ) -> list[Window]:
     """The window of each spatial axis of a channels-first tensor, after a look whether it fits."""
     rank = x.ndim - 2
@@ -72,15 +38,6 @@ def _windows(
     for window, size in zip(windows, x.shape[2:], strict=True):
         window.output(size)
     return windows
-
-
-def _padded(x: Tensor, windows: list[Window], value: float = 0) -> tuple[Tensor, list[int]]:
-    """The tensor and what torch shall still add on both sides: padding of its own where the sides are alike."""
-    pads = [window.pads(size) for window, size in zip(windows, x.shape[2:], strict=True)]
-    if value == 0 and all(before == after for before, after in pads):
-        return x, [before for before, _ in pads]
-    flat = [pad for before_after in reversed(pads) for pad in before_after]
-    return functional.pad(x, flat, value=value), [0] * len(pads)
 
 
 @public("ops")
@@ -92,7 +49,7 @@ def conv(
     padding: str = "valid",
     data_format: str | None = None,
     dilation_rate: Any = 1,
-) -> Tensor:
+) -> torch.Tensor:
     """Convolution: (batch, *spatial, in) with a kernel (*spatial, in / groups, out) to (batch, *spatial', out).
 
     Parameters: `strides`, `dilation_rate`, an int or one per axis; `padding`, `"valid"` or `"same"`. Errors: a kernel
@@ -103,21 +60,13 @@ def conv(
     """
     data_format = config.standardize_data_format(data_format)
     inputs, kernel = promote(inputs, kernel)
-    x = _channels_first(inputs, data_format)
+    x = channels_second(inputs, data_format)
     channels, expected = x.shape[1], kernel.shape[-2]
     if channels % expected:
         raise ValueError(f"A kernel {tuple(kernel.shape)} takes {expected} channels a group; the input has {channels}.")
     windows = _windows(x, kernel.shape[:-2], strides, padding, dilation_rate)
-    x, pads = _padded(x, windows)
-    result = _CONVOLUTIONS[len(windows)](
-        x,
-        _torch_kernel(kernel),
-        stride=[window.stride for window in windows],
-        padding=pads,
-        dilation=[window.dilation for window in windows],
-        groups=channels // expected,
-    )
-    return _channels_back(result, data_format)
+    result = kernels.convolve(x, kernels.torch_kernel(kernel), None, windows, groups=channels // expected)
+    return as_given(result, data_format)
 
 
 @public("ops")
@@ -129,7 +78,7 @@ def depthwise_conv(
     padding: str = "valid",
     data_format: str | None = None,
     dilation_rate: Any = 1,
-) -> Tensor:
+) -> torch.Tensor:
     """A convolution of each channel on its own: a kernel (*spatial, in, multiplier) gives in·multiplier channels.
 
     >>> depthwise_conv(torch.ones(1, 5, 5, 3), torch.ones(3, 3, 3, 2)).shape
@@ -150,7 +99,7 @@ def separable_conv(
     padding: str = "valid",
     data_format: str | None = None,
     dilation_rate: Any = 1,
-) -> Tensor:
+) -> torch.Tensor:
     """A `depthwise_conv`, then a convolution with a kernel of size 1 that mixes the channels.
 
     >>> separable_conv(torch.ones(1, 5, 5, 3), torch.ones(3, 3, 3, 2), torch.ones(1, 1, 6, 4)).shape
@@ -170,7 +119,7 @@ def conv_transpose(
     output_padding: Any = None,
     data_format: str | None = None,
     dilation_rate: Any = 1,
-) -> Tensor:
+) -> torch.Tensor:
     """The transpose of a convolution: (batch, *spatial, in), kernel (*spatial, out, in) to (batch, *spatial', out).
 
     Sizes: n·stride (same), n·stride + max(kernel - stride, 0) (valid).
@@ -180,34 +129,16 @@ def conv_transpose(
     """
     data_format = config.standardize_data_format(data_format)
     inputs, kernel = promote(inputs, kernel)
-    x = _channels_first(inputs, data_format)
+    x = channels_second(inputs, data_format)
     rank = x.ndim - 2
     strides, dilation = _per_axis(strides, rank, "strides"), _per_axis(dilation_rate, rank, "dilation_rate")
     extra = (None,) * rank if output_padding is None else _per_axis(output_padding, rank, "output_padding")
-    sizes = x.shape[2:]
-    result = _TRANSPOSED[rank](x, _torch_kernel(kernel), stride=strides, dilation=dilation)
-    for axis in range(rank):
-        window = TransposedWindow(kernel.shape[axis], strides[axis], dilation[axis], padding, extra[axis])
-        result = _cut(result, axis + 2, _before(window), value_of(window.output(sizes[axis])))
-    return _channels_back(result, data_format)
+    zipped = zip(kernel.shape[:-2], strides, dilation, extra, strict=True)
+    windows = [TransposedWindow(k, s, d, padding, more) for k, s, d, more in zipped]
+    return as_given(kernels.convolve_transposed(x, kernels.torch_kernel(kernel), None, windows), data_format)
 
 
-def _before(window: TransposedWindow) -> int:
-    """Positions of the full transposed convolution that "same" leaves away at the front."""
-    if window.padding != "same":
-        return 0
-    return max(window.reach - window.stride, 0) // 2 if window.output_padding is None else window.reach // 2
-
-
-def _cut(x: Tensor, axis: int, start: int, length: Any) -> Tensor:
-    """`length` positions from `start`, with zeros where the tensor ends before."""
-    missing = start + length - x.shape[axis]
-    if missing > 0:
-        x = functional.pad(x, [0, 0] * (x.ndim - 1 - axis) + [0, missing])
-    return x.narrow(axis, start, length)
-
-
-def _pool_windows(x: Tensor, pool_size: Any, strides: Any, padding: str) -> list[Window]:
+def _pool_windows(x: torch.Tensor, pool_size: Any, strides: Any, padding: str) -> list[Window]:
     sizes = _per_axis(pool_size, x.ndim - 2, "pool_size")
     return _windows(x, sizes, sizes if strides is None else strides, padding, 1)
 
@@ -216,54 +147,42 @@ def _pool_windows(x: Tensor, pool_size: Any, strides: Any, padding: str) -> list
 @op
 def max_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
-) -> Tensor:
+) -> torch.Tensor:
     """The largest element of each window; the strides are the pool's size by default.
 
     >>> max_pool(torch.ones(1, 6, 6, 3), 2).shape
     torch.Size([1, 3, 3, 3])
     """
     data_format = config.standardize_data_format(data_format)
-    x = _channels_first(as_tensor(inputs), data_format)
-    windows = _pool_windows(x, pool_size, strides, padding)
-    lowest = -torch.inf if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
-    x, _ = (x, None) if padding == "valid" else _padded(x, windows, lowest)
-    kernel, stride = [window.kernel for window in windows], [window.stride for window in windows]
-    return _channels_back(_MAX_POOLS[len(windows)](x, kernel, stride), data_format)
+    x = channels_second(as_tensor(inputs), data_format)
+    return as_given(kernels.max_pool(x, _pool_windows(x, pool_size, strides, padding)), data_format)
 
 
 @public("ops")
 @op
 def average_pool(
     inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
-) -> Tensor:
+) -> torch.Tensor:
     """The mean of each window, over the positions that lie inside the input.
 
     >>> average_pool(torch.ones(1, 5, 5, 3), 2, padding="same").shape
     torch.Size([1, 3, 3, 3])
     """
     data_format = config.standardize_data_format(data_format)
-    x = _channels_first(as_float(inputs), data_format)
-    windows = _pool_windows(x, pool_size, strides, padding)
-    kernel, stride = [window.kernel for window in windows], [window.stride for window in windows]
-    pool = _AVERAGE_POOLS[len(windows)]
-    padded, pads = _padded(x, windows)
-    result = pool(padded, kernel, stride, pads)
-    if padding == "same":
-        ones, pads = _padded(torch.ones_like(x[:1, :1]), windows)
-        result = result / pool(ones, kernel, stride, pads)
-    return _channels_back(result, data_format)
+    x = channels_second(as_float(inputs), data_format)
+    return as_given(kernels.average_pool(x, _pool_windows(x, pool_size, strides, padding)), data_format)
 
 
-def _adaptive(kind: str, inputs: Any, output_size: Any, data_format: str | None) -> Tensor:
+def _adaptive(kind: str, inputs: Any, output_size: Any, data_format: str | None) -> torch.Tensor:
     data_format = config.standardize_data_format(data_format)
-    x = _channels_first(as_float(inputs), data_format)
+    x = channels_second(as_float(inputs), data_format)
     pool = getattr(functional, f"adaptive_{kind}_pool{x.ndim - 2}d")
-    return _channels_back(pool(x, _per_axis(output_size, x.ndim - 2, "output_size")), data_format)
+    return as_given(pool(x, _per_axis(output_size, x.ndim - 2, "output_size")), data_format)
 
 
 @public("ops")
 @op
-def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Tensor:
+def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> torch.Tensor:
     """The mean of windows chosen so that `output_size` of them cover each spatial axis.
 
     >>> adaptive_average_pool(torch.ones(1, 5, 7, 3), 2).shape
@@ -274,7 +193,7 @@ def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None
 
 @public("ops")
 @op
-def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Tensor:
+def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> torch.Tensor:
     """The largest element of windows chosen so that `output_size` of them cover each spatial axis.
 
     >>> adaptive_max_pool(torch.ones(1, 5, 7, 3), 2).shape
@@ -285,7 +204,7 @@ def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = N
 
 @public("ops")
 @op
-def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> torch.Tensor:
     """The patches of channels-first images as columns: (b, c, h, w) to (b, c·kh·kw, patches).
 
     >>> unfold(torch.ones(1, 2, 4, 4), 2).shape
@@ -296,7 +215,9 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 
 @public("ops")
 @op
-def fold(x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def fold(
+    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> torch.Tensor:
     """Patches added up to images, the transpose of `unfold`: (b, c·kh·kw, patches) to (b, c, *output_size).
 
     >>> fold(torch.ones(1, 8, 9), (4, 4), 2).shape
