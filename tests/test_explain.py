@@ -7,10 +7,10 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from golden import check_golden
 from PIL import Image
 
 import lamina
+from golden import check_golden
 from lamina import layers
 from lamina.base.errors import LaminaError
 
@@ -70,7 +70,8 @@ def test_the_count_follows_the_size_only_where_a_weight_reads_it():
 def test_open_sizes_stay_formulas():
     x = lamina.Input((None, None, 3))
     model = lamina.Model(x, layers.Conv2D(4, 7, strides=2, name="conv")(layers.ZeroPadding2D(3)(x)))
-    assert [str(axis) for axis in model.explain("conv").axes] == ["open", "⌊(height − 7)/2⌋ + 1", "⌊(width − 7)/2⌋ + 1", "4"]
+    said = [str(axis) for axis in model.explain("conv").axes]
+    assert said == ["open", "⌊(height − 7)/2⌋ + 1", "⌊(width − 7)/2⌋ + 1", "4"]
 
 
 def test_explanations_as_data_and_html():
@@ -95,7 +96,8 @@ def cells(text):
             rows.append([])
         elif line.startswith("│"):
             parts = [part.strip() for part in line.strip("│").split("│")]
-            rows[-1] = [" ".join(p for p in pair if p) for pair in zip(rows[-1] or [""] * len(parts), parts, strict=True)]
+            before = rows[-1] or [""] * len(parts)
+            rows[-1] = [" ".join(filter(None, pair)) for pair in zip(before, parts, strict=True)]
     return [row for row in rows if row]
 
 
@@ -115,7 +117,8 @@ def test_a_summary_says_what_keras_says(keras, options, monkeypatch):
         keras.utils.clear_session()
         lamina.utils.clear_session()
         said: list[str] = []
-        build_for_summary(k).summary(print_fn=lambda text, said=said, **_: said.append(text), line_length=140, **options)
+        model = build_for_summary(k)
+        model.summary(print_fn=lambda text, said=said, **_: said.append(text), line_length=140, **options)
         texts.append("\n".join(said))
     theirs, mine = texts
     assert cells(mine) == cells(theirs)
@@ -142,14 +145,15 @@ def test_layer_range_and_unbuilt_models():
 
 def test_plots_open_and_say_everything(tmp_path):
     model = build_for_summary(lamina)
-    svg = lamina.utils.plot_model(model, tmp_path / "m.svg", show_shapes=True, show_layer_names=True, expand_nested=True)
+    options = {"show_shapes": True, "show_layer_names": True, "expand_nested": True}
+    svg = lamina.utils.plot_model(model, tmp_path / "m.svg", **options)
     text = " ".join(ElementTree.parse(svg).getroot().itertext())
     for word in ("inner", "batch_normalization", "(None, 8, 8, 4)", "conv2d"):
         assert word in text
     png = model.plot(tmp_path / "m.png", show_dtype=True, rankdir="LR")
     with Image.open(io.BytesIO(png.read_bytes())) as picture:
         assert picture.width > picture.height
-    with pytest.raises(ValueError, match="suffix|svg"):
+    with pytest.raises(ValueError, match=r"\.svg"):
         lamina.utils.plot_model(model, tmp_path / "m.pdf")
     with pytest.raises(LaminaError, match="has no graph to draw"):
         lamina.utils.plot_model(lamina.Sequential([layers.Dense(2)]), tmp_path / "n.svg")

@@ -48,7 +48,10 @@ def small():
     return lamina.applications.ResNet50(include_top=False, weights=None, input_shape=(10, 10, 3))
 
 
-@pytest.mark.parametrize(("program", "start"), [(cut, "ends inside"), (declared, "declares"), (image, "reads its input")])
+QUOTED = [(cut, "ends inside"), (declared, "declares"), (image, "reads its input")]
+
+
+@pytest.mark.parametrize(("program", "start"), QUOTED)
 def test_warnings_are_quoted_word_for_word(program, start):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -294,6 +294,7 @@ def test_safetensors_are_plain(tmp_path):
     assert {name: tuple(t.shape) for name, t in tensors.items()} == {
         name: tuple(t.shape) for name, t in model.state_dict().items()
     }
+    lamina.utils.clear_session()
     twin = sequential(lamina)
     twin.load_weights(tmp_path / "m.safetensors")
     assert_unchanged(twin, model.get_weights())
@@ -397,7 +398,7 @@ def test_files_of_keras_hold_subclassed_models_alike(keras, tmp_path):
 
 def test_bfloat16_weights(keras, tmp_path):
     def make(k):
-        return k.Sequential([k.Input((4,)), k.layers.Dense(3, dtype="bfloat16")])
+        return k.Sequential([k.Input((4,)), k.layers.Dense(3, dtype="bfloat16", name="dense")])
 
     model, theirs = make(lamina), make(keras)
     for name in ("m.weights.h5", "m.safetensors"):
@@ -417,7 +418,9 @@ def test_the_optimizer_may_stay_out(tmp_path):
     fit(model, np.ones((3, 4), "float32"), np.ones((3, 2), "float32"))
     model.save(tmp_path / "with.keras")
     model.save(tmp_path / "without.keras", include_optimizer=False)
-    iterations = [int(lamina.models.load_model(tmp_path / f"{n}.keras").optimizer.iterations) for n in ("with", "without")]
+    iterations = [
+        int(lamina.models.load_model(tmp_path / f"{n}.keras").optimizer.iterations) for n in ("with", "without")
+    ]
     assert iterations == [2, 0]
     assert not lamina.models.load_model(tmp_path / "with.keras", compile=False).compiled
 

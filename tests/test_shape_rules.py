@@ -1,4 +1,4 @@
-"""Properties: every layer's shape rule against the shape that torch really returns, and its formulas against numbers."""
+"""Properties: each shape rule against the shape that torch really returns, and its formulas against numbers."""
 
 from __future__ import annotations
 

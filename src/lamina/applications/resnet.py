@@ -16,7 +16,7 @@ from lamina.models import Model
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks in a row: their name, the filters inside each (a quarter of its output), their number, the first stride."""
+    """Blocks in a row: their name, the filters inside each (a quarter of its output), how many, the first stride."""
 
     name: str
     filters: int

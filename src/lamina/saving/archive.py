@@ -77,8 +77,14 @@ def load_model(
     with opened_h5(path, weights) as file:
         optimizer, stored = model.optimizer, file.get("optimizer/vars")
         if compile and optimizer is not None and stored is not None and len(stored.keys()):
-            if not optimizer.built:
-                optimizer.build(model.trainable_weights)
-            optimizer.load_own_variables(stored)
+            _restore(optimizer, stored, model)
         read_h5(model, file, optimizer_too=False)
     return model
+
+
+def _restore(optimizer: Any, stored: Any, model: Any) -> None:
+    """Gives an optimizer its stored state. One that was saved before its first step has no slots in the file."""
+    if len(stored) > len(optimizer.variables) and not optimizer.built:
+        optimizer.build(model.trainable_weights)
+    if len(stored) == len(optimizer.variables) or int(stored["0"][()]) > 0:
+        optimizer.load_own_variables(stored)

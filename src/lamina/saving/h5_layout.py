@@ -21,11 +21,17 @@ def walk(layer: Any, path: str = "", visited: set[int] | None = None) -> Iterato
     yield path, layer
     if not isinstance(layer, Layer):
         return
+    # Keras goes through the attributes by name, private ones last, and a model's list of layers is one of them: what
+    # comes before "layers" has its own group, the rest stands in the list. In a graph everything does.
     in_order = layer.__dict__.get("_layers_in_order")
-    if in_order is not None:
-        yield from _walk_list(layer.layers, f"{path}/layers", visited)
-    for name, child in sorted(layer._modules.items()):
-        if isinstance(child, _Tracked):
+    children = dict(layer._modules)
+    if in_order is not None or ("layers" not in children and isinstance(getattr(layer, "layers", None), list)):
+        children["layers"] = None
+    for name in sorted(children, key=lambda name: (in_order is not None and name != "layers", name[0] == "_", name)):
+        child = children[name]
+        if child is None and name == "layers":
+            yield from _walk_list(layer.layers, f"{path}/layers", visited)
+        elif isinstance(child, _Tracked):
             if not name.endswith("_items") or name[: -len("_items")] not in layer.__dict__:
                 yield from _walk_list(child._modules.values(), f"{path}/{name}", visited)
             else:

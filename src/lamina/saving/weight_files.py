@@ -63,7 +63,7 @@ def write_h5(model: Any, file: h5py.Group, optimizer: bool = True) -> None:
             for key, tensor in layer.state_dict().items():
                 store[key] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
     used = getattr(model, "optimizer", None)
-    if optimizer and used is not None and used.built:
+    if optimizer and used is not None:
         store = file.require_group("optimizer/vars")
         store.attrs["name"] = used.name
         used.save_own_variables(store)
@@ -189,6 +189,6 @@ def _safetensors_pairs(model: Any, path: Path, skip_mismatch: bool) -> list[Pair
         raise LaminaError(
             f"The file {path.name} does not fit {model.title}; no weight was changed.\n  "
             + "\n  ".join(problems[:10])
-            + "\n  load_weights(..., skip_mismatch=True) takes what fits."
+            + "\n  The names are those of the layers: give them name=. skip_mismatch=True loads what fits."
         )
     return [Pair(name, tensor, stored[name]) for name, tensor in state.items() if name in stored]
