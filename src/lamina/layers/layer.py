@@ -343,7 +343,9 @@ class Layer(Configurable, WeightOwner):
         """The metrics that the layer and its sub-layers hold in attributes."""
         found: dict[int, Any] = {}
         for layer in unique_layers(self):
-            for value in list(vars(layer).values()):
+            for name, value in list(vars(layer).items()):
+                if name in _OF_COMPILE:
+                    continue
                 for metric in value if isinstance(value, list) else (value,):
                     if hasattr(type(metric), "update_state") and hasattr(type(metric), "reset_state"):
                         found.setdefault(id(metric), metric)
@@ -436,6 +438,8 @@ class Layer(Configurable, WeightOwner):
     def __str__(self) -> str:
         return repr(self)
 
+
+_OF_COMPILE = ("_loss_tracker", "_compiled_metrics")  # a model's own, which a model around it does not report
 
 _seen_losses: list[bool] = []  # filled by the first add_loss of the process: until then nothing needs clearing
 

@@ -15,6 +15,7 @@ from lamina.base.registry import nearest, public
 from lamina.base.serialization import serialize_keras_object
 from lamina.layers.layer import Layer
 from lamina.layers.weights import children
+from lamina.saving.dialect import to_keras
 from lamina.training.trainer import Trainer
 
 
@@ -155,7 +156,7 @@ class Model(Trainer, Layer):
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON, which `models.model_from_json` reads."""
-        return json.dumps(serialize_keras_object(self), **kwargs)
+        return json.dumps(to_keras(serialize_keras_object(self)), **kwargs)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lamina import losses as losses_package
 from lamina import metrics as metrics_package
-from lamina.base.names import unique_name
 from lamina.training.outputs import named_outputs, spread
 
 
@@ -24,12 +24,17 @@ class CompiledLoss:
         self._weights: dict[str, float | None] = {}
         self.trackers: dict[str, Any] = {}
 
-    def build(self, y_pred: Any) -> dict[str, Any]:
+    def build(self, y: Any, y_pred: Any) -> dict[str, Any]:
         """The losses by output name. Errors: a ValueError when losses and outputs do not match."""
         if self._losses is None:
-            names = list(named_outputs(y_pred, self.output_names))
+            outputs = named_outputs(y_pred, self.output_names)
+            names = list(outputs)
+            targets = spread(y, names, "y", same_for_all=len(names) == 1)
             chosen = spread(self.given_loss, names, "loss", same_for_all=not isinstance(self.given_loss, list | tuple))
-            found = {name: as_loss(one) for name, one in chosen.items()}
+            found = {
+                name: as_loss(one, lambda name=name: (_shape(targets[name]), _shape(outputs[name])))
+                for name, one in chosen.items()
+            }
             weights = spread(self.given_weights, names, "loss_weights", same_for_all=self.given_weights is None)
             for weight in weights.values():
                 if weight is not None and not isinstance(weight, int | float):
@@ -44,19 +49,20 @@ class CompiledLoss:
 
     def problem(self, y: Any, y_pred: Any) -> Any:
         """The ShapeError that these targets and outputs (anything with a `.shape`) would meet, or None."""
-        by_name = self.build(y_pred)
+        by_name = self.build(y, y_pred)
         outputs = named_outputs(y_pred, self.output_names)
         targets = spread(y, list(outputs), "y", same_for_all=len(outputs) == 1)
         for name, loss in by_name.items():
-            if loss is None or not hasattr(targets[name], "shape"):
+            target = _only(targets[name])
+            if loss is None or not hasattr(target, "shape"):
                 continue
-            found = losses_package.target_problem(loss, tuple(targets[name].shape), tuple(outputs[name].shape))
+            found = losses_package.target_problem(loss, _shape(target), _shape(outputs[name]))
             if found is not None:
                 return found.place(layer=name)
         return None
 
     def __call__(self, y: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
-        by_name = self.build(y_pred)
+        by_name = self.build(y, y_pred)
         if len(by_name) == 1:
             (name, loss), target, output = next(iter(by_name.items())), _only(y), _only(y_pred)
             weight = self._weights[name]
@@ -85,10 +91,19 @@ def _only(value: Any) -> Any:
     return value
 
 
-def as_loss(identifier: Any) -> Any:
-    """A `Loss` for what a user gives: a name, a config, a class, an instance, or a function of (y_true, y_pred)."""
+def _shape(value: Any) -> tuple[int | None, ...]:
+    return tuple(getattr(_only(value), "shape", ()))
+
+
+def as_loss(identifier: Any, shapes: Callable[[], tuple[Any, Any]]) -> Any:
+    """A `Loss` for what a user gives: a name, a config, a class, an instance, or a function of (y_true, y_pred).
+
+    `"crossentropy"` and `"ce"` are what the shapes of targets and outputs ask for.
+    """
     if identifier is None:
         return None
+    if identifier in ("crossentropy", "ce"):
+        identifier = losses_package.crossentropy_for(*shapes())
     found = losses_package.get(identifier)
     if isinstance(found, losses_package.Loss):
         return found
@@ -96,44 +111,63 @@ def as_loss(identifier: Any) -> Any:
 
 
 class CompiledMetrics:
-    """The metrics of every output: the plain ones, and those that see sample weights."""
+    """The metrics of every output as one: the plain ones, and those that see sample weights.
 
-    def __init__(self, metrics: Any, weighted_metrics: Any, output_names: list[str] | None = None):
+    Keras's usual loop over `model.metrics` in a `train_step` of one's own calls `update_state(y, y_pred)` on it.
+    """
+
+    name = "compile_metrics"
+
+    def __init__(self, metrics: Any, weighted_metrics: Any, output_names: list[str] | None, loss: CompiledLoss | None):
         self.given = (metrics, weighted_metrics)
         self.output_names = output_names
+        self.loss = loss
         self._built: list[tuple[str, str, Any, bool]] | None = None  # output, log name, metric, weighted
+        self._is_empty = not metrics and not weighted_metrics
 
-    def build(self, y: Any, y_pred: Any, losses: dict[str, Any]) -> None:
+    def __bool__(self) -> bool:
+        return not self._is_empty
+
+    def build(self, y: Any, y_pred: Any) -> None:
         outputs = named_outputs(y_pred, self.output_names)
         names = list(outputs)
         targets = spread(y, names, "y", same_for_all=len(names) == 1)
+        losses = self.loss.build(y, y_pred) if self.loss is not None else {}
         found: list[tuple[str, str, Any, bool]] = []
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         for weighted, given in zip((False, True), self.given, strict=True):
-            for name, chosen in _metrics_by_output(given, names).items():
+            for output, chosen in _metrics_by_output(given, names).items():
+                prefix = "" if len(names) == 1 else f"{output}_"
                 for identifier in chosen:
-                    shapes = tuple(tuple(getattr(part, "shape", ())) for part in (_only(targets[name]), outputs[name]))
-                    metric = _as_metric(identifier, *shapes, losses.get(name))
-                    log_name = identifier if isinstance(identifier, str) else metric.name
-                    log_name = log_name if len(names) == 1 else f"{name}_{log_name}"
-                    found.append((name, unique_name(log_name, taken), metric, weighted))
+                    metric = _as_metric(identifier, _shape(targets[output]), _shape(outputs[output]), losses.get(output))
+                    log_name = f"{prefix}{metric.name}"
+                    if weighted and log_name in taken:
+                        log_name = f"{prefix}weighted_{metric.name}"
+                    count = taken[log_name] = taken.get(log_name, 0) + 1
+                    found.append((output, log_name if count == 1 else f"{log_name}_{count - 1}", metric, weighted))
         self._built = found
 
     @property
     def metrics(self) -> list[Any]:
         return [metric for _, _, metric, _ in self._built or []]
 
-    def update_state(self, y: Any, y_pred: Any, sample_weight: Any, losses: dict[str, Any]) -> None:
-        if self._built is None:
-            self.build(y, y_pred, losses)
-        if not self._built:
+    @property
+    def variables(self) -> list[Any]:
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    @torch.no_grad()
+    def update_state(self, y: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if self._is_empty:
             return
+        if self._built is None:
+            self.build(y, y_pred)
         outputs = named_outputs(y_pred, self.output_names)
         names = list(outputs)
         targets = spread(y, names, "y", same_for_all=len(names) == 1)
         weights = spread(sample_weight, names, "sample_weight", same_for_all=True)
-        for name, _, metric, weighted in self._built:
-            metric.update_state(_only(targets[name]), outputs[name], sample_weight=weights[name] if weighted else None)
+        for name, _, metric, weighted in self._built or []:
+            weight = _only(weights[name]) if weighted else None
+            metric.update_state(_only(targets[name]), outputs[name], sample_weight=weight)
 
     def result(self) -> dict[str, Any]:
         results: dict[str, Any] = {}
@@ -162,13 +196,14 @@ def _metrics_by_output(given: Any, names: list[str]) -> dict[str, list[Any]]:
 
 
 def _as_metric(identifier: Any, y_true_shape: Any, y_pred_shape: Any, loss: Any) -> Any:
-    if identifier in ("accuracy", "acc", "crossentropy", "ce"):
-        if identifier in ("accuracy", "acc"):
-            found: Any = metrics_package.accuracy_for(y_true_shape, y_pred_shape, loss)
-        else:
-            found = metrics_package.crossentropy_for(y_true_shape, y_pred_shape, loss)
+    by_shape = {"accuracy": metrics_package.accuracy_for, "acc": metrics_package.accuracy_for}
+    by_shape |= {"crossentropy": metrics_package.crossentropy_for, "ce": metrics_package.crossentropy_for}
+    if isinstance(identifier, str) and identifier.lower() in by_shape:
+        found: Any = by_shape[identifier.lower()](y_true_shape, y_pred_shape, loss)
     else:
         found = metrics_package.get(identifier)
-    if isinstance(found, metrics_package.Metric):
-        return found
-    return metrics_package.MeanMetricWrapper(found, name=getattr(found, "__name__", None))
+    if not isinstance(found, metrics_package.Metric):
+        found = metrics_package.MeanMetricWrapper(found, name=getattr(found, "__name__", None))
+    if isinstance(identifier, str):
+        found.name = identifier  # the logs show the name that the user wrote
+    return found

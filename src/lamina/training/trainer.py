@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
 from lamina import callbacks as callbacks_package
@@ -21,6 +20,18 @@ from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
 from lamina.training.spellings import accept_old_fit
+from lamina.training.steps import (
+    ResultClock,
+    as_list,
+    batch_size_of,
+    grouped,
+    in_order,
+    is_due,
+    joined,
+    plain,
+    statistics_kept_on_error,
+    warn_of_nan,
+)
 
 
 class Trainer:
@@ -98,7 +109,9 @@ class Trainer:
         }
         own["optimizer"] = chosen
         own["_compiled_loss"] = CompiledLoss(loss, loss_weights, names) if loss is not None else None
-        own["_compiled_metrics"] = CompiledMetrics(metrics, weighted_metrics, names)
+        compiled = CompiledMetrics(metrics, weighted_metrics, names, own["_compiled_loss"])
+        own["_compiled_metrics"] = compiled if compiled else None
+        own["_loss_tracker"] = metrics_package.Mean(name="loss")
         own["run_eagerly"], own["steps_per_execution"] = run_eagerly, steps_per_execution
         own["compiled"] = True
 
@@ -115,18 +128,20 @@ class Trainer:
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics of the last compile, the running loss first, then those that layers hold."""
-        found = [self._loss_tracker] if self.compiled else []
-        if self._compiled_loss is not None:
-            found += list(self._compiled_loss.trackers.values())
-        found += super().metrics  # type: ignore[misc]
+        """As in Keras: the running loss, the compiled metrics as one, a running loss per output, what layers hold."""
+        found: list[Any] = [self._loss_tracker] if self.compiled else []
         if self._compiled_metrics is not None:
-            found += self._compiled_metrics.metrics
-        return list({id(metric): metric for metric in found}.values())
+            found.append(self._compiled_metrics)
+        if self._compiled_loss is not None:
+            found += self._compiled_loss.trackers.values()
+        inside = {id(self._loss_tracker), *(id(m) for m in self._compiled_metrics.metrics if self._compiled_metrics)} if self._compiled_metrics else {id(self._loss_tracker)}
+        found += [metric for metric in super().metrics if id(metric) not in inside]  # type: ignore[misc]
+        return found
 
     @property
     def metrics_names(self) -> list[str]:
-        return list(self.get_metrics_result())
+        """The names of what `evaluate` returns, in its order; the metrics' are known after the first batch."""
+        return list(in_order(self.get_metrics_result(), self.metrics))
 
     def reset_metrics(self) -> None:
         for metric in self.metrics:
@@ -168,23 +183,17 @@ class Trainer:
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the compiled metrics and returns all current values by name."""
         if self._compiled_metrics is not None and y is not None:
-            losses = self._compiled_loss.build(y_pred) if self._compiled_loss is not None else {}
-            with torch.no_grad():
-                self._compiled_metrics.update_state(y, y_pred, sample_weight, losses)
+            self._compiled_metrics.update_state(y, y_pred, sample_weight)
+        if self._skips_results:
+            return {}
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The current values of all metrics by name."""
         results: dict[str, Any] = {}
-        inside = (
-            {id(metric) for metric in self._compiled_metrics.metrics} if self._compiled_metrics is not None else set()
-        )
         for metric in self.metrics:
-            if id(metric) not in inside:
-                value = metric.result()
-                results.update(value if isinstance(value, dict) else {metric.name: value})
-        if self._compiled_metrics is not None:
-            results.update(self._compiled_metrics.result())
+            value = metric.result()
+            results.update(value if isinstance(value, dict) else {metric.name: value})
         return results
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -196,7 +205,7 @@ class Trainer:
         y_pred = self(x, training=True)  # type: ignore[operator]
         weights = weights or self.trainable_weights  # type: ignore[attr-defined]
         loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        self._loss_tracker.update_state(loss.detach(), sample_weight=_batch_size(x))
+        self._loss_tracker.update_state(loss.detach(), sample_weight=batch_size_of(x))
         if weights:
             self.optimizer.scale_loss(loss).backward()
             self.optimizer.apply([weight.grad for weight in weights], weights)
@@ -210,7 +219,7 @@ class Trainer:
         y_pred = self(x, training=False)  # type: ignore[operator]
         if (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
             loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-            self._loss_tracker.update_state(loss.detach(), sample_weight=_batch_size(x))
+            self._loss_tracker.update_state(loss.detach(), sample_weight=batch_size_of(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def predict_step(self, data: Any) -> Any:
@@ -271,7 +280,7 @@ class Trainer:
         with self._mode(training=True):
             for epoch in range(initial_epoch, epochs):
                 logs = self._train_epoch(epoch, loader, chain)
-                if validation is not None and _is_due(epoch, validation_freq):
+                if validation is not None and is_due(epoch, validation_freq):
                     with self._mode(training=False):
                         values = self._run_evaluation(validation, chain)
                     logs.update({f"val_{name}": value for name, value in values.items()})
@@ -289,7 +298,7 @@ class Trainer:
         logs: dict[str, Any] = {}
         move = self._mover()
         try:
-            for step, batches in _grouped(loader, self.steps_per_execution):
+            for step, batches in grouped(loader, self.steps_per_execution):
                 chain.on_train_batch_begin(step)
                 for batch in batches:
                     logs = self.train_step(move(batch))
@@ -301,7 +310,7 @@ class Trainer:
         loader.on_epoch_end()
         if loader.exhausted:
             self.stop_training = True
-        return _plain(logs if type(self).train_step is not Trainer.train_step else self.get_metrics_result())
+        return plain(logs if type(self).train_step is not Trainer.train_step else self.get_metrics_result())
 
     def evaluate(
         self,
@@ -337,7 +346,7 @@ class Trainer:
                 logs = self.test_step(move(batch))
                 chain.on_test_batch_end(step, logs)
         loader.on_epoch_end()
-        logs = _plain(logs if type(self).test_step is not Trainer.test_step else self.get_metrics_result())
+        logs = plain(logs if type(self).test_step is not Trainer.test_step else self.get_metrics_result())
         chain.on_test_end(logs)
         return logs
 
@@ -362,7 +371,7 @@ class Trainer:
                 results.append(outputs)
                 chain.on_predict_batch_end(step, {"outputs": outputs})
         chain.on_predict_end()
-        return tree.map_structure(_joined, results[0], *results[1:])
+        return tree.map_structure(joined, results[0], *results[1:])
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
@@ -371,22 +380,22 @@ class Trainer:
         self._needs_compile("train_on_batch")
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
-            logs = _plain(self.train_step(batch))
-        return logs if return_dict else _as_list(logs)
+            logs = plain(self.train_step(batch))
+        return logs if return_dict else as_list(logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and the metrics on one batch."""
         self._needs_compile("test_on_batch")
         batch = self._single_batch(x, y, sample_weight, None)
         with self._mode(training=False), torch.no_grad():
-            logs = _plain(self.test_step(batch))
-        return logs if return_dict else _as_list(logs)
+            logs = plain(self.test_step(batch))
+        return logs if return_dict else as_list(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch as NumPy arrays."""
         batch = self._single_batch(x, None, None, None)
         with self._mode(training=False), torch.no_grad():
-            return tree.map_structure(_joined, self.predict_step(batch))
+            return tree.map_structure(joined, self.predict_step(batch))
 
     # Helpers.
 
@@ -457,51 +466,3 @@ class Trainer:
         problem = self._compiled_loss.problem(y, outputs)
         if problem is not None:
             raise problem
-
-
-def _batch_size(x: Any) -> int:
-    return next(len(leaf) for leaf in tree.flatten(x) if leaf is not None)
-
-
-def _grouped(loader: Any, size: int) -> Iterator[tuple[int, list[Any]]]:
-    group: list[Any] = []
-    first = 0
-    for batch in loader:
-        group.append(batch)
-        if len(group) == size:
-            yield first, group
-            first += size
-            group = []
-    if group:
-        yield first, group
-
-
-def _is_due(epoch: int, frequency: int | list[int]) -> bool:
-    if isinstance(frequency, int):
-        return (epoch + 1) % frequency == 0
-    return epoch + 1 in frequency
-
-
-def _plain(logs: dict[str, Any]) -> dict[str, Any]:
-    """Python numbers in place of tensors."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.item() if value.numel() == 1 else value.detach().cpu().numpy()
-        return value
-
-    return {name: plain(value) for name, value in logs.items()}
-
-
-def _as_list(logs: dict[str, Any]) -> Any:
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values
-
-
-def _joined(first: Any, *others: Any) -> Any:
-    tensors = [first, *others]
-    if not isinstance(first, torch.Tensor):
-        return np.concatenate([np.asarray(one) for one in tensors])
-    whole = torch.cat(tensors) if len(tensors) > 1 else first
-    whole = whole.detach().cpu()
-    return whole.float().numpy() if whole.dtype is torch.bfloat16 else whole.numpy()
