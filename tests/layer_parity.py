@@ -75,7 +75,7 @@ def check_layer(
         _compare_gradients(mine, theirs, my_inputs, their_inputs, got, expected, rtol, atol)
     _compare_symbolic(mine, theirs, shapes, several, dtype, open_axes)
     if check_config:
-        _compare_config(mine, theirs, got, run, ignored_config or set())
+        _compare_config(mine, theirs, got, run, ignored_config or set(), rtol, atol, same_values=not training)
     return mine
 
 
@@ -106,7 +106,9 @@ def _compare_symbolic(mine: Any, theirs: Any, shapes: Any, several: bool, dtype:
     assert mine.compute_output_shape(opened if several else opened[0]) == got.shape
 
 
-def _compare_config(mine: Any, theirs: Any, got: torch.Tensor, run: Any, ignored: set[str]) -> None:
+def _compare_config(
+    mine: Any, theirs: Any, got: torch.Tensor, run: Any, ignored: set[str], rtol: float, atol: float, same_values: bool
+) -> None:
     left_out = IGNORED_CONFIG | ignored | {"name"}
     expected, config = (
         {key: value for key, value in layer.get_config().items() if key not in left_out} for layer in (theirs, mine)
@@ -120,3 +122,5 @@ def _compare_config(mine: Any, theirs: Any, got: torch.Tensor, run: Any, ignored
     twin.set_weights(mine.get_weights())
     _, again = run(twin)
     assert again.shape == got.shape
+    if same_values:  # in training a layer may draw random numbers
+        np.testing.assert_allclose(again.detach().float(), got.detach().float(), rtol=rtol, atol=atol)

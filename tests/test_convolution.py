@@ -148,6 +148,12 @@ def test_no_false_alarm(shape, kwargs):
     assert lamina.layers.Conv2D(4, padding="same", **kwargs)(lamina.Input(shape)).shape[0] is None
 
 
+def test_feature_maps_may_have_any_proportions():
+    x = lamina.Input((4, 64, 1))
+    maps = lamina.layers.Conv2D(64, (3, 1))(x)
+    assert lamina.layers.Conv2D(4, 3, padding="same")(maps).shape == (None, 2, 64, 4)
+
+
 def test_the_mirrored_mistake():
     with pytest.warns(ShapeWarning, match="reads its input as a 32×3 image of 32 channels"):
         lamina.layers.Conv2D(4, 5, data_format="channels_first", padding="same")(lamina.Input((32, 32, 3)))

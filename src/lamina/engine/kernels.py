@@ -95,8 +95,8 @@ def _crop_before(window: TransposedWindow) -> int:
     """Positions that a transposed convolution leaves out in front."""
     if window.padding == "valid":
         return 0
-    if window.output_padding is not None:
-        return window.reach // 2
+    if window.output_padding is not None:  # half of what it adds lies in front, as in Keras
+        return max(window.reach // 2 - (window.output_padding + 1) // 2, 0)
     return max(window.reach - window.stride, 0) // 2
 
 

@@ -9,7 +9,8 @@ import torch
 from lamina.base.errors import warn_shape
 from lamina.base.registry import public
 from lamina.engine.kernels import convolve, convolve_transposed, depthwise_kernel, torch_kernel
-from lamina.engine.layout import as_given, channels_second
+from lamina.engine.layout import as_given
+from lamina.layers.input_layer import InputLayer
 from lamina.layers.parts import expect_size, known_size, per_axis, positive_integer, take_parts
 from lamina.layers.windowed import SpatialLayer, padding_name
 from lamina.shapes import Axes, TransposedWindow, Window, value_of
@@ -121,7 +122,12 @@ class Conv(ConvBase):
             memory_order=(self.rank + 1, *range(self.rank), self.rank),
         )
         self.add_bias(self.filters)
-        warn_if_swapped(self, tuple(input_shape))
+
+    def look_at_input(self, shape: Any, source: Any) -> None:
+        super().look_at_input(shape, source)
+        history = getattr(source, "_keras_history", None)
+        if history is None or isinstance(history.operation, InputLayer):  # a feature map may have any proportions
+            warn_if_swapped(self, tuple(shape))
 
     def shape_rule(self, inputs: Axes) -> Axes:
         if self.kernel is not None:
@@ -132,7 +138,7 @@ class Conv(ConvBase):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
-        x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
+        x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         outputs = convolve(x, torch_kernel(kernel), self.bias, self.windows, self.groups)
         return self.activation(as_given(outputs, self.data_format))
 
@@ -260,7 +266,7 @@ class ConvTranspose(ConvBase):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
-        x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
+        x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         outputs = convolve_transposed(x, torch_kernel(kernel), self.bias, self.windows)
         return self.activation(as_given(outputs, self.data_format))
 
@@ -359,7 +365,7 @@ class DepthwiseConv(ConvBase):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
-        x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
+        x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         outputs = convolve(x, depthwise_kernel(kernel), self.bias, self.windows, groups=x.shape[1])
         return self.activation(as_given(outputs, self.data_format))
 
@@ -477,7 +483,7 @@ class SeparableConv(ConvBase):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.depthwise_kernel
-        x = channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype), self.data_format)
+        x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         x = convolve(x, depthwise_kernel(kernel), None, self.windows, groups=x.shape[1])
         x = convolve(x, torch_kernel(self.pointwise_kernel), self.bias, [Window(1)] * self.rank)
         return self.activation(as_given(x, self.data_format))
@@ -516,7 +522,7 @@ class SeparableConv2D(SeparableConv):
 
 def warn_if_swapped(layer: Conv, shape: tuple[int | None, ...]) -> None:
     """Warns when an image's axes cannot be meant as they are read: the other data_format would fit much better."""
-    if layer.rank != 2 or any(size is None for size in shape[1:]):
+    if layer.rank != 2 or len(shape) != 4 or any(size is None for size in shape[1:]):
         return
     axes = Axes(layer.axis_names(4), shape)
     height, width, channels = (value_of(axes[name]) or 0 for name in ("height", "width", "channels"))

@@ -297,7 +297,7 @@ class Layer(Configurable, WeightOwner):
             bound = tensor_arguments(self._signature.bind(args, kwargs))
             shapes = [shape_of(value) for name, value in bound.items() if not name.endswith("mask")]
             if shapes:
-                check_declared(self, shapes[0], next(iter(bound.values())))
+                self.look_at_input(shapes[0], next(iter(bound.values())))
             wanted = build_names(type(self).build)
             try:
                 with outside_trial():
@@ -313,6 +313,11 @@ class Layer(Configurable, WeightOwner):
         if self._initial_weights is not None:
             weights, self.__dict__["_initial_weights"] = self._initial_weights, None
             self.set_weights(weights)
+
+    def look_at_input(self, shape: Any, source: Any) -> None:
+        """Called before the layer is built on `source`, a tensor or symbol of this shape (or a structure of them): the
+        place for warnings about what cannot be meant. Overriding methods call the base's."""
+        check_declared(self, shape, source)
 
     # Losses.
 

@@ -8,7 +8,7 @@ import torch
 
 from lamina.base.registry import public
 from lamina.engine import kernels
-from lamina.engine.layout import as_given, channels_second
+from lamina.engine.layout import as_given
 from lamina.layers.parts import expect_rank, per_axis
 from lamina.layers.windowed import SpatialLayer, padding_name
 from lamina.shapes import Axes, Window
@@ -42,7 +42,7 @@ class Pooling(SpatialLayer):
         return self.slide(inputs, self.windows)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        return as_given(self.pool(channels_second(inputs, self.data_format), self.windows), self.data_format)
+        return as_given(self.pool(self.channels_second(inputs), self.windows), self.data_format)
 
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         raise NotImplementedError
@@ -160,11 +160,15 @@ class GlobalPooling(SpatialLayer):
 
 class GlobalMaxPooling(GlobalPooling):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.expect_axes(inputs)
         return inputs.amax(self.spatial_axes, keepdim=self.keepdims)
 
 
 class GlobalAveragePooling(GlobalPooling):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.expect_axes(inputs)
+        if not inputs.dtype.is_floating_point:
+            inputs = inputs.to(self._compute_type)
         return inputs.mean(self.spatial_axes, keepdim=self.keepdims)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.engine.kernels import pad_spatial
-from lamina.engine.layout import as_given, channels_second
+from lamina.engine.layout import as_given
 from lamina.layers.parts import expect_rank, per_axis
 from lamina.layers.windowed import SpatialLayer
 from lamina.shapes import Axes, value_of
@@ -50,8 +50,9 @@ class ZeroPadding(SpatialLayer):
         return inputs
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = channels_second(inputs, self.data_format)
-        return as_given(pad_spatial(x, list(self.pairs)), self.data_format)
+        self.expect_axes(inputs)
+        pads = list(self.pairs) if self.data_format == "channels_first" else [*self.pairs, (0, 0)]
+        return pad_spatial(inputs, pads)  # as given: the memory layout stays
 
 
 @public("layers")
@@ -104,7 +105,7 @@ class Cropping(SpatialLayer):
         for name, (before, after) in zip(self.spatial_names, self.pairs, strict=True):
             size = inputs[name]
             left = None if size is None else size - (before + after)
-            if (value_of(left) or 1) < 1:
+            if (remaining := value_of(left)) is not None and remaining < 1:
                 raise ShapeError(
                     f"{self.title} takes {before + after} positions off a {name} of {value_of(size)}.",
                     because="not one position would be left",
@@ -114,9 +115,11 @@ class Cropping(SpatialLayer):
         return inputs
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = channels_second(inputs, self.data_format)
+        x = self.channels_second(inputs)
         for axis, (before, after) in enumerate(self.pairs, start=2):
             x = x.narrow(axis, before, x.shape[axis] - before - after)
+        if 0 in x.shape[2:]:  # torch takes this in silence: the rule says what is wrong
+            self.shape_rule(Axes(self.axis_names(inputs.dim()), tuple(inputs.shape)))
         return as_given(x, self.data_format)
 
 
@@ -185,13 +188,18 @@ class UpSampling(SpatialLayer):
         return inputs
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = channels_second(inputs, self.data_format)
-        return as_given(self.enlarge(x), self.data_format)
+        self.expect_axes(inputs)
+        if self.rank > 1 and inputs.dtype.is_floating_point:
+            return self._interpolate(inputs, "nearest-exact")  # torch's "nearest" is off by one for some sizes, as 41
+        first = 2 if self.data_format == "channels_first" else 1  # repeated as given: the memory layout stays
+        for axis, times in enumerate(self.repeats, start=first):
+            inputs = inputs.repeat_interleave(times, axis) if times > 1 else inputs
+        return inputs
 
-    def enlarge(self, x: torch.Tensor) -> torch.Tensor:
-        for axis, times in enumerate(self.repeats, start=2):
-            x = x.repeat_interleave(times, axis) if times > 1 else x
-        return x
+    def _interpolate(self, inputs: torch.Tensor, mode: str, align_corners: bool | None = None) -> torch.Tensor:
+        x = self.channels_second(inputs)
+        size = [n * times for n, times in zip(x.shape[2:], self.repeats, strict=True)]
+        return as_given(functional.interpolate(x, size=size, mode=mode, align_corners=align_corners), self.data_format)
 
 
 @public("layers")
@@ -234,11 +242,13 @@ class UpSampling2D(UpSampling):
             )
         self.interpolation = interpolation
 
-    def enlarge(self, x: torch.Tensor) -> torch.Tensor:
-        size = [n * times for n, times in zip(x.shape[2:], self.repeats, strict=True)]
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.interpolation == "nearest":
-            return functional.interpolate(x, size=size, mode="nearest")
-        return functional.interpolate(x, size=size, mode=self.interpolation, align_corners=False)
+            return super().call(inputs)
+        if inputs.dtype.is_floating_point:
+            return self._interpolate(inputs, self.interpolation, align_corners=False)
+        between = self._interpolate(inputs.to(self._compute_type), self.interpolation, align_corners=False)
+        return between.round().to(inputs.dtype)  # whole numbers stay whole, as in Keras
 
 
 @public("layers")

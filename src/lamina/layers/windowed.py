@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from lamina.base import config
 from lamina.base.errors import ShapeError
+from lamina.engine.layout import channels_second
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank
 from lamina.shapes import Axes, TransposedWindow, Window
@@ -36,6 +39,16 @@ class SpatialLayer(Layer):
     @property
     def channel_axis(self) -> int:
         return 1 if self.data_format == "channels_first" else -1
+
+    def expect_axes(self, inputs: torch.Tensor) -> None:
+        """Errors: a ShapeError for a tensor of another rank, which torch often takes and computes something else."""
+        if inputs.dim() != self.rank + 2:
+            expect_rank(self, Axes(self.axis_names(inputs.dim()), tuple(inputs.shape)), self.rank + 2)
+
+    def channels_second(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The inputs as torch's kernels read them, (batch, channels, *spatial): a view."""
+        self.expect_axes(inputs)
+        return channels_second(inputs, self.data_format)
 
     def slide(self, inputs: Axes, windows: Sequence[Window | TransposedWindow]) -> Axes:
         """The inputs' axes with each spatial one through its window. Errors: a ShapeError that names the axis."""

@@ -41,9 +41,8 @@ class CompiledLoss:
                     raise TypeError(f"loss_weights are numbers; got {weight!r}. (Metrics are given as metrics=[...].)")
             self._weights = weights
             if sum(one is not None for one in found.values()) > 1:
-                self.trackers = {
-                    n: metrics_package.Mean(name=f"{n}_loss") for n, one in found.items() if one is not None
-                }
+                order = self.given_loss if isinstance(self.given_loss, dict) and isinstance(y_pred, dict) else names
+                self.trackers = {n: metrics_package.Mean(name=f"{n}_loss") for n in order if found[n] is not None}
             self._losses = found
         return self._losses
 
@@ -139,7 +138,9 @@ class CompiledMetrics:
             for output, chosen in _metrics_by_output(given, names).items():
                 prefix = "" if len(names) == 1 else f"{output}_"
                 for identifier in chosen:
-                    metric = _as_metric(identifier, _shape(targets[output]), _shape(outputs[output]), losses.get(output))
+                    metric = _as_metric(
+                        identifier, _shape(targets[output]), _shape(outputs[output]), losses.get(output)
+                    )
                     log_name = f"{prefix}{metric.name}"
                     if weighted and log_name in taken:
                         log_name = f"{prefix}weighted_{metric.name}"

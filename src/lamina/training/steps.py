@@ -15,6 +15,7 @@ import torch
 from lamina import callbacks
 from lamina.base import tree
 from lamina.base.errors import outside_frame
+from lamina.callbacks.base import to_python
 from lamina.engine.variable import Variable
 
 
@@ -46,7 +47,7 @@ def plain(logs: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in logs.items():
         flat.update(value if isinstance(value, dict) else {name: value})
-    return {name: callbacks.to_python(value) for name, value in flat.items()}
+    return {name: to_python(value) for name, value in flat.items()}
 
 
 def in_order(logs: dict[str, Any], metrics: list[Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lamina import optimizers
 from lamina.base import tree
 from lamina.base.errors import LaminaError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
@@ -47,7 +48,9 @@ class Trainer:
     _compiled_metrics: CompiledMetrics | None
     _loss_tracker: Any
     _compile_config: dict[str, Any] | None
-    _weights_in_fit: list[Any] | None
+    _weights_in_fit: list[Any] | None  # lists that would cost every step a walk over all layers
+    _metrics_in_fit: list[Any] | None
+    _skips_results: bool  # whether nobody looks at the metrics after the present step
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -58,7 +61,8 @@ class Trainer:
         own["_compiled_metrics"] = None
         own["_loss_tracker"] = metrics_package.Mean(name="loss")
         own["_compile_config"] = None
-        own["_weights_in_fit"] = None
+        own["_weights_in_fit"] = own["_metrics_in_fit"] = None
+        own["_skips_results"] = False
         own["run_eagerly"] = False
         own["steps_per_execution"] = 1
         own["history"] = None
@@ -134,9 +138,15 @@ class Trainer:
             found.append(self._compiled_metrics)
         if self._compiled_loss is not None:
             found += self._compiled_loss.trackers.values()
-        inside = {id(self._loss_tracker), *(id(m) for m in self._compiled_metrics.metrics if self._compiled_metrics)} if self._compiled_metrics else {id(self._loss_tracker)}
-        found += [metric for metric in super().metrics if id(metric) not in inside]  # type: ignore[misc]
-        return found
+        return found + self._metrics_of_layers()
+
+    def _metrics_of_layers(self) -> list[Any]:
+        """The metrics in attributes, without those by which the model, or a model inside, counts its own training."""
+        if self._metrics_in_fit is not None:
+            return self._metrics_in_fit
+        modules = [module for module in self.modules() if isinstance(module, Trainer)]  # type: ignore[attr-defined]
+        own = {id(one) for module in modules for one in (module._loss_tracker, module._compiled_metrics)}
+        return [metric for metric in super().metrics if id(metric) not in own]  # type: ignore[misc]
 
     @property
     def metrics_names(self) -> list[str]:
@@ -205,13 +215,22 @@ class Trainer:
         y_pred = self(x, training=True)  # type: ignore[operator]
         weights = weights or self.trainable_weights  # type: ignore[attr-defined]
         loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        self._loss_tracker.update_state(loss.detach(), sample_weight=batch_size_of(x))
+        # Before anything is learned: a metric that cannot take the targets leaves the weights as they are.
+        self._track_loss(loss, x)
+        results = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         if weights:
             self.optimizer.scale_loss(loss).backward()
             self.optimizer.apply([weight.grad for weight in weights], weights)
         else:
             warnings.warn("The model has no trainable weights: nothing is learned.", stacklevel=outside_frame())
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return results
+
+    def _track_loss(self, loss: torch.Tensor, x: Any) -> None:
+        """`Mean.update_state(loss, sample_weight=samples)` without its conversions, for every step has it."""
+        samples = batch_size_of(x)
+        with torch.no_grad():
+            self._loss_tracker.total.add_(loss.detach(), alpha=samples)
+            self._loss_tracker.count.add_(samples)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The evaluation of one batch; returns the metrics' values."""
@@ -219,7 +238,7 @@ class Trainer:
         y_pred = self(x, training=False)  # type: ignore[operator]
         if (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
             loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-            self._loss_tracker.update_state(loss.detach(), sample_weight=batch_size_of(x))
+            self._track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def predict_step(self, data: Any) -> Any:
@@ -269,20 +288,22 @@ class Trainer:
             shuffle=shuffle,
             class_weight=class_weight,
         )
+        self._check_first_batch(loader)
         validation = None
         if validation_data is not None:
             validation = self._validation_loader(validation_data, validation_batch_size or batch_size, validation_steps)
-        self._check_first_batch(loader)
         chain = self._callback_list(callbacks, verbose, epochs, loader.num_batches, add_history=True)
         self.stop_training = False
         chain.on_train_begin()
         logs: dict[str, Any] = {}
+        was_nan = False
         with self._mode(training=True):
             for epoch in range(initial_epoch, epochs):
                 logs = self._train_epoch(epoch, loader, chain)
+                was_nan = was_nan or warn_of_nan(logs, epoch, chain)
                 if validation is not None and is_due(epoch, validation_freq):
                     with self._mode(training=False):
-                        values = self._run_evaluation(validation, chain)
+                        values = self._run_evaluation(validation(), chain)
                     logs.update({f"val_{name}": value for name, value in values.items()})
                 chain.on_epoch_end(epoch, logs)
                 if self.stop_training:
@@ -294,23 +315,46 @@ class Trainer:
     def _train_epoch(self, epoch: int, loader: Any, chain: Any) -> dict[str, Any]:
         self.reset_metrics()
         chain.on_epoch_begin(epoch)
-        self.__dict__["_weights_in_fit"] = self.trainable_weights if getattr(self, "built", False) else None  # type: ignore[attr-defined]
         logs: dict[str, Any] = {}
         move = self._mover()
-        try:
+        clock = self._result_clock("train", chain)
+        with self._lists_kept():
             for step, batches in grouped(loader, self.steps_per_execution):
                 chain.on_train_batch_begin(step)
+                self.__dict__["_skips_results"] = clock is not None and not clock.is_due()
                 for batch in batches:
-                    logs = self.train_step(move(batch))
+                    logs = self._first_step(move(batch)) if step == 0 else self.train_step(move(batch))
                 chain.on_train_batch_end(step + len(batches) - 1, logs)
                 if self.stop_training:
                     break
-        finally:
-            self.__dict__["_weights_in_fit"] = None
         loader.on_epoch_end()
         if loader.exhausted:
             self.stop_training = True
-        return plain(logs if type(self).train_step is not Trainer.train_step else self.get_metrics_result())
+        return plain(logs if clock is None else self.get_metrics_result())
+
+    def _first_step(self, batch: Any) -> dict[str, Any]:
+        with statistics_kept_on_error(self):
+            return self.train_step(batch)
+
+    def _result_clock(self, phase: str, chain: Any) -> ResultClock | None:
+        """None where a step of the user's own returns what the logs shall hold."""
+        cls, step = type(self), f"{phase}_step"
+        if getattr(cls, step) is not getattr(Trainer, step) or cls.compute_metrics is not Trainer.compute_metrics:
+            return None
+        return ResultClock(chain, f"on_{phase}_batch_end")
+
+    @contextmanager
+    def _lists_kept(self) -> Iterator[None]:
+        """The trainable weights and the layers' metrics, listed once an epoch (not before the layers are built)."""
+        own = self.__dict__
+        if getattr(self, "built", False):
+            own["_weights_in_fit"] = self.trainable_weights  # type: ignore[attr-defined]
+            own["_metrics_in_fit"] = self._metrics_of_layers()
+        try:
+            yield
+        finally:
+            own["_weights_in_fit"] = own["_metrics_in_fit"] = None
+            own["_skips_results"] = False
 
     def evaluate(
         self,
@@ -330,23 +374,22 @@ class Trainer:
         chain = self._callback_list(callbacks, verbose, 1, loader.num_batches)
         with self._mode(training=False):
             logs = self._run_evaluation(loader, chain)
-        if return_dict:
-            return logs
-        values = list(logs.values())
-        return values[0] if len(values) == 1 else values
+        return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def _run_evaluation(self, loader: Any, chain: Any) -> dict[str, Any]:
         self.reset_metrics()
         chain.on_test_begin()
         logs: dict[str, Any] = {}
         move = self._mover()
-        with torch.no_grad():
+        clock = self._result_clock("test", chain)
+        with torch.no_grad(), self._lists_kept():
             for step, batch in enumerate(loader):
                 chain.on_test_batch_begin(step)
+                self.__dict__["_skips_results"] = clock is not None and not clock.is_due()
                 logs = self.test_step(move(batch))
                 chain.on_test_batch_end(step, logs)
         loader.on_epoch_end()
-        logs = plain(logs if type(self).test_step is not Trainer.test_step else self.get_metrics_result())
+        logs = plain(logs if clock is None else self.get_metrics_result())
         chain.on_test_end(logs)
         return logs
 
@@ -381,7 +424,7 @@ class Trainer:
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
             logs = plain(self.train_step(batch))
-        return logs if return_dict else as_list(logs)
+        return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and the metrics on one batch."""
@@ -389,7 +432,7 @@ class Trainer:
         batch = self._single_batch(x, y, sample_weight, None)
         with self._mode(training=False), torch.no_grad():
             logs = plain(self.test_step(batch))
-        return logs if return_dict else as_list(logs)
+        return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch as NumPy arrays."""
@@ -421,10 +464,19 @@ class Trainer:
         options = {"verbose": verbose, "epochs": epochs, "steps": steps}
         return callbacks_package.CallbackList(callbacks, add_history, bool(verbose), self, **options)
 
-    def _validation_loader(self, validation_data: Any, batch_size: int | None, steps: int | None) -> Any:
-        is_arrays = isinstance(validation_data, list | tuple) and len(validation_data) in (2, 3)
-        x, y, weight = (*validation_data, None)[:3] if is_arrays else (validation_data, None, None)
-        return data_package.make_loader(x, y, weight, batch_size=batch_size, steps=steps, purpose="evaluate")
+    def _validation_loader(self, data: Any, batch_size: int | None, steps: int | None) -> Callable[[], Any]:
+        """A function that gives the loader for a validation, which begins each time at the first sample."""
+        is_arrays = isinstance(data, list | tuple) and len(data) in (2, 3)
+        x, y, weight = (*data, None)[:3] if is_arrays else (data, None, None)
+
+        def make() -> Any:
+            return data_package.make_loader(x, y, weight, batch_size=batch_size, steps=steps, purpose="evaluate")
+
+        first = make()
+        self._check_first_batch(first)
+        waiting = [first]
+        restarts = steps is not None and first.restartable  # without `steps` every pass begins anew by itself
+        return lambda: waiting.pop() if waiting and restarts else make() if restarts else first
 
     def _single_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
         size = len(tree.flatten(x)[0])
@@ -457,7 +509,7 @@ class Trainer:
         x, y, _ = loader.peek()
         if y is None:
             return
-        symbols = tree.map_structure(lambda tensor: KerasTensor(tensor.shape), x)
+        symbols = tree.map_structure(lambda tensor: KerasTensor(tensor.shape, standardize_dtype(tensor.dtype)), x)
         values = self._match_inputs(symbols)  # type: ignore[attr-defined]
         fits = all(a.ndim == b.ndim for a, b in zip(values, self.inputs, strict=True))  # type: ignore[attr-defined]
         if not fits:
