@@ -141,6 +141,8 @@ def test_sequential_add_and_pop():
         model.add(model.layers[0])
     with pytest.raises(ValueError, match="takes a layer"):
         model.add("dense")
+    with pytest.raises(ValueError, match="takes one tensor and got list"):
+        lamina.Sequential([lamina.layers.Dense(3)])([torch.ones(1, 4), torch.ones(1, 4)])
 
 
 def test_a_subclassed_model(keras):

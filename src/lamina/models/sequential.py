@@ -120,8 +120,15 @@ class Sequential(Functional):
 
     def _ensure_built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A first call builds the stack for any batch size."""
-        if self.graph is None:
-            self.build((None, *tuple((args[0] if args else next(iter(kwargs.values()))).shape)[1:]))
+        if self.graph is not None:
+            return
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        if not hasattr(inputs, "shape"):
+            raise ValueError(
+                f"Sequential {self.name!r} takes one tensor and got {type(inputs).__name__}. For several inputs use "
+                f"Model(inputs, outputs)."
+            )
+        self.build((None, *tuple(inputs.shape)[1:]))
 
     @property  # type: ignore[misc]
     def layers(self) -> list[Any]:

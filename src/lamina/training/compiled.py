@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,10 +30,7 @@ class CompiledLoss:
             names = list(outputs)
             targets = spread(y, names, "y", same_for_all=len(names) == 1)
             chosen = spread(self.given_loss, names, "loss", same_for_all=not isinstance(self.given_loss, list | tuple))
-            found = {
-                name: as_loss(one, lambda name=name: (_shape(targets[name]), _shape(outputs[name])))
-                for name, one in chosen.items()
-            }
+            found = {name: as_loss(one, _shape(targets[name]), _shape(outputs[name])) for name, one in chosen.items()}
             weights = spread(self.given_weights, names, "loss_weights", same_for_all=self.given_weights is None)
             for weight in weights.values():
                 if weight is not None and not isinstance(weight, int | float):
@@ -94,7 +90,7 @@ def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(getattr(_only(value), "shape", ()))
 
 
-def as_loss(identifier: Any, shapes: Callable[[], tuple[Any, Any]]) -> Any:
+def as_loss(identifier: Any, y_true_shape: Any, y_pred_shape: Any) -> Any:
     """A `Loss` for what a user gives: a name, a config, a class, an instance, or a function of (y_true, y_pred).
 
     `"crossentropy"` and `"ce"` are what the shapes of targets and outputs ask for.
@@ -102,7 +98,7 @@ def as_loss(identifier: Any, shapes: Callable[[], tuple[Any, Any]]) -> Any:
     if identifier is None:
         return None
     if identifier in ("crossentropy", "ce"):
-        identifier = losses_package.crossentropy_for(*shapes())
+        identifier = losses_package.crossentropy_for(y_true_shape, y_pred_shape)
     found = losses_package.get(identifier)
     if isinstance(found, losses_package.Loss):
         return found

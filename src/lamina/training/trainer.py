@@ -423,7 +423,7 @@ class Trainer:
         self._needs_compile("train_on_batch")
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
-            logs = plain(self.train_step(batch))
+            logs = plain(self._first_step(batch))
         return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
