@@ -419,8 +419,9 @@ class Trainer:
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """One training step on one batch; the metrics as a number, a list, or a dict."""
+        """One training step on one batch; this batch's metrics as a number, a list, or a dict."""
         self._needs_compile("train_on_batch")
+        self.reset_metrics()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
             logs = plain(self._first_step(batch))
@@ -429,6 +430,7 @@ class Trainer:
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and the metrics on one batch."""
         self._needs_compile("test_on_batch")
+        self.reset_metrics()
         batch = self._single_batch(x, y, sample_weight, None)
         with self._mode(training=False), torch.no_grad():
             logs = plain(self.test_step(batch))
