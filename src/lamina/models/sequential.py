@@ -122,7 +122,7 @@ class Sequential(Functional):
         """A first call builds the stack for any batch size."""
         if self.graph is not None:
             return
-        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        inputs: Any = args[0] if args else next(iter(kwargs.values()), None)
         if not hasattr(inputs, "shape"):
             raise ValueError(
                 f"Sequential {self.name!r} takes one tensor and got {type(inputs).__name__}. For several inputs use "
