@@ -52,39 +52,59 @@ def test_hashes_are_those_of_the_published_files(name):
 
 
 @needs_files
-def test_path_loads_all_images():
+def test_all_images_of_the_original_files():
     (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data(path=SHARED)
     assert (x_train.shape, x_test.shape) == ((60000, 28, 28), (10000, 28, 28))
     assert np.bincount(y_train).tolist() == [6000] * 10
     assert np.bincount(y_test).tolist() == [1000] * 10
+
+
+SIZES = {"train": 40, "t10k": 10}
+
+
+@pytest.fixture
+def made_files(tmp_path, monkeypatch):
+    """A folder with four small IDX files of Fashion-MNIST's names, and their hashes in place of the published ones."""
+    folder, hashes = tmp_path / "made", {}
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in PUBLISHED:
+        count = SIZES[name.split("-")[0]]
+        shape = (count, 28, 28) if "images" in name else (count,)
+        values = rng.integers(0, 256, shape, "uint8") if "images" in name else np.arange(count, dtype="uint8") % 10
+        content = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + values.tobytes()
+        packed = gzip.compress(content, mtime=0)
+        (folder / name).write_bytes(packed)
+        hashes[name] = (hashlib.sha256(packed).hexdigest(), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(fashion_mnist, "FILES", hashes)
+    return folder
+
+
+def test_path_loads_all_images(made_files):
+    (x_train, y_train), (x_test, y_test) = fashion_mnist.load_data(path=made_files)
+    assert (x_train.shape, x_test.shape) == ((40, 28, 28), (10, 28, 28))
+    assert y_train[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert {array.dtype.name for array in (x_train, y_train, x_test, y_test)} == {"uint8"}
     assert x_train.flags.writeable
 
 
-@needs_files
-def test_files_in_the_cache_need_no_network(own_cache, tmp_path, monkeypatch):
+def test_files_in_the_cache_need_no_network(made_files, own_cache, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "ADDRESS", "http://127.0.0.1:9/")
-    shutil.copytree(SHARED, own_cache)
-    assert fashion_mnist.load_data()[1][1].shape == (10000,)
+    shutil.copytree(made_files, own_cache)
+    assert fashion_mnist.load_data()[1][1].shape == (10,)
 
 
-@needs_files
-def test_published_files_are_fetched_and_read(own_cache, tmp_path, monkeypatch):
-    served = tmp_path / "served"
-    served.mkdir()
-    for name in PUBLISHED:
-        (served / name).write_bytes(published_form(name))
-    monkeypatch.setattr(fashion_mnist, "ADDRESS", served.as_uri() + "/")
-    assert fashion_mnist.load_data()[0][0].shape == (60000, 28, 28)
+def test_files_are_fetched_and_read(made_files, own_cache, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "ADDRESS", made_files.as_uri() + "/")
+    assert fashion_mnist.load_data()[0][0].shape == (40, 28, 28)
     assert {path.name for path in own_cache.iterdir()} == set(PUBLISHED)
 
 
-@needs_files
-def test_unpacked_and_damaged_files(tmp_path):
+def test_unpacked_and_damaged_files(made_files, tmp_path):
     for name in PUBLISHED:
-        (tmp_path / name.removesuffix(".gz")).write_bytes(gzip.decompress((SHARED / name).read_bytes()))
-    assert fashion_mnist.load_data(path=tmp_path)[1][0].shape == (10000, 28, 28)
-    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes((SHARED / "t10k-labels-idx1-ubyte.gz").read_bytes()[:1000])
+        (tmp_path / name.removesuffix(".gz")).write_bytes(gzip.decompress((made_files / name).read_bytes()))
+    assert fashion_mnist.load_data(path=tmp_path)[1][0].shape == (10, 28, 28)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes((made_files / "t10k-labels-idx1-ubyte.gz").read_bytes()[:20])
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte.gz is not the .* of Fashion-MNIST, or it is damaged"):
         fashion_mnist.load_data(path=tmp_path)
 

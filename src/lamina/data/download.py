@@ -143,6 +143,15 @@ def _copy_local(url: str, output_file: str, _pooch: Any) -> None:
     shutil.copyfile(urllib.request.url2pathname(urllib.parse.urlparse(url).path), output_file)
 
 
+def _refuse_outside(tar: tarfile.TarFile) -> None:
+    """Errors: a TarError for a member that is no plain file or folder, or would land outside the folder. Python checks
+    this itself from 3.11.4 on."""
+    for member in tar.getmembers():
+        path = Path(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{tar.name} holds {member.name!r}, which must not be unpacked.")
+
+
 def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None) -> None:
     """Unpacks beside the folder's place and then moves it there, so that half an archive is never found."""
     formats = ["tar", "zip"] if archive_format == "auto" else archive_format
@@ -155,7 +164,9 @@ def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None
         inside = Path(scratch) / "content"
         if "tar" in formats and tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
-                tar.extractall(inside, filter="data")  # refuses what would land outside the folder
+                _refuse_outside(tar)
+                options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+                tar.extractall(inside, **options)
         elif "zip" in formats and zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
                 zipped.extractall(inside)
