@@ -166,7 +166,7 @@ def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None
             with tarfile.open(archive) as tar:
                 _refuse_outside(tar)
                 options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                tar.extractall(inside, **options)
+                tar.extractall(inside, **options)  # type: ignore[arg-type]
         elif "zip" in formats and zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
                 zipped.extractall(inside)
