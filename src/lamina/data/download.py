@@ -149,7 +149,7 @@ def _refuse_outside(tar: tarfile.TarFile) -> None:
     for member in tar.getmembers():
         path = Path(member.name)
         if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-            raise tarfile.TarError(f"{tar.name} holds {member.name!r}, which must not be unpacked.")
+            raise tarfile.TarError(f"The archive holds {member.name!r}, which must not be unpacked.")
 
 
 def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None) -> None:
@@ -166,7 +166,7 @@ def _extract(archive: Path, folder: Path, archive_format: str | list[str] | None
             with tarfile.open(archive) as tar:
                 _refuse_outside(tar)
                 options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                tar.extractall(inside, **options)  # type: ignore[arg-type]
+                tar.extractall(inside, **options)
         elif "zip" in formats and zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
                 zipped.extractall(inside)
