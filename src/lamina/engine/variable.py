@@ -30,8 +30,9 @@ class Variable(torch.nn.Parameter):
 
     path: str
     _own_name: str
+    _regularizer: Any
+    any_regularized = False  # whether any variable of the process is: until then no step needs to look for them
     axes: tuple[str, ...] | None
-    regularizer: Any
     constraint: Any
     autocast: bool
     overwrite_with_gradient: bool
@@ -72,7 +73,7 @@ class Variable(torch.nn.Parameter):
         self.axes = tuple(axes) if axes is not None else None
         self.autocast = autocast
         self.aggregation = aggregation
-        self.regularizer = None
+        self._regularizer = None
         self.constraint = None
         self.overwrite_with_gradient = False
         self.declared_trainable = bool(trainable)
@@ -90,6 +91,17 @@ class Variable(torch.nn.Parameter):
     @property
     def value(self) -> Variable:
         return self
+
+    @property
+    def regularizer(self) -> Any:
+        """The loss on the variable's values that training adds, or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: Any) -> None:
+        self._regularizer = regularizer
+        if regularizer is not None:
+            Variable.any_regularized = True
 
     @property
     def trainable(self) -> bool:

@@ -16,6 +16,7 @@ from lamina.base.serialization import Configurable, own_class, serialize_keras_o
 from lamina.base.spellings import accept_old_spellings
 from lamina.engine import dtypes
 from lamina.engine.device import current_device
+from lamina.engine.variable import Variable
 from lamina.graph.keras_tensor import KerasTensor, any_symbolic
 from lamina.graph.node import Node
 from lamina.graph.probe import in_trial, outside_trial
@@ -338,6 +339,8 @@ class Layer(Configurable, WeightOwner):
     @property
     def losses(self) -> list[Any]:
         """What `add_loss` and activity regularisers added in the last call, then the weights' regularisation losses."""
+        if not _seen_losses and not Variable.any_regularized:
+            return []
         added: list[Any] = []
         for layer in unique_layers(self):
             added.extend(layer.__dict__["_losses"])
