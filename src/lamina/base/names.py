@@ -28,13 +28,3 @@ def auto_name(prefix: str) -> str:
 def reset_names() -> None:
     """Starts the counters anew (`clear_session`)."""
     _counts.clear()
-
-
-def unique_name(prefix: str, taken: set[str]) -> str:
-    """The prefix, or the prefix with the first free number behind it; the result is added to `taken`."""
-    name, number = prefix, 0
-    while name in taken:
-        number += 1
-        name = f"{prefix}_{number}"
-    taken.add(name)
-    return name

@@ -84,7 +84,6 @@ def _walk(
 
 def _check_connected(nodes: list[Node], inputs: Sequence[KerasTensor]) -> None:
     ready = {id(tensor) for tensor in inputs}
-    passed: list[str] = []
     for node in nodes:
         if node.is_input and any(id(tensor) not in ready for tensor in node.output_tensors):
             raise DisconnectedError(
@@ -93,4 +92,3 @@ def _check_connected(nodes: list[Node], inputs: Sequence[KerasTensor]) -> None:
                 f"Add it to the inputs, or take outputs that do not depend on it."
             )
         ready.update(id(tensor) for tensor in node.output_tensors)
-        passed.append(node.operation.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -31,19 +30,3 @@ def name_scope(*names: str) -> Iterator[None]:
         yield
     finally:
         CONTEXT.names = before
-
-
-@contextmanager
-def inherited(layer: Any, compute_dtype: torch.dtype | None, training: bool | None) -> Iterator[None]:
-    """The context inside a layer's call. The layer's name is on the path only until its weights are all made."""
-    before = (CONTEXT.training, CONTEXT.compute_dtype, CONTEXT.names)
-    CONTEXT.compute_dtype = compute_dtype
-    if training is not None:
-        CONTEXT.training = training
-    CONTEXT.names = (*before[2], layer.name)
-    CONTEXT.depth += 1
-    try:
-        yield
-    finally:
-        CONTEXT.training, CONTEXT.compute_dtype, CONTEXT.names = before
-        CONTEXT.depth -= 1

@@ -328,7 +328,8 @@ class Layer(Configurable, WeightOwner):
             return
         for part in tree.flatten(loss):
             self.__dict__["_losses"].append(part)
-        _seen_losses.append(True) if not _seen_losses else None
+        if not _seen_losses:
+            _seen_losses.append(True)
 
     def _clear_losses(self) -> None:
         if _seen_losses:

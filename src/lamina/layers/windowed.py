@@ -36,10 +36,6 @@ class SpatialLayer(Layer):
             return ("batch", "channels", *self.spatial_names)
         return ("batch", *self.spatial_names, "channels")
 
-    @property
-    def channel_axis(self) -> int:
-        return 1 if self.data_format == "channels_first" else -1
-
     def expect_axes(self, inputs: torch.Tensor) -> None:
         """Errors: a ShapeError for a tensor of another rank, which torch often takes and computes something else."""
         if inputs.dim() != self.rank + 2:

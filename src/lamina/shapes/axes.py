@@ -90,6 +90,3 @@ class Axes:
     def named(self) -> Axes:
         """The same sizes as `Dim`s under the axes' names, so that rules write formulas."""
         return Axes(self.names, tuple(Dim(name, value_of(size)) for name, size in self))
-
-    def renamed(self, names: Sequence[str]) -> Axes:
-        return Axes(tuple(names), self.sizes)

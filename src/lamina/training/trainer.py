@@ -117,6 +117,9 @@ class Trainer:
         own["_compiled_metrics"] = compiled if compiled else None
         own["_loss_tracker"] = metrics_package.Mean(name="loss")
         own["run_eagerly"], own["steps_per_execution"] = run_eagerly, steps_per_execution
+        graph = getattr(self, "graph", None)
+        if graph is not None:
+            graph.forget_program()  # layers may have changed since it was planned
         own["compiled"] = True
 
     def _output_names(self) -> list[str] | None:
