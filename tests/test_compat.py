@@ -590,3 +590,19 @@ def test_tensorflow_has_nothing_else(ask: Any, text: str) -> None:
     with pytest.raises(AttributeError) as caught:
         ask()
     assert text in str(caught.value)
+
+
+def test_every_method_of_a_model_asks_the_tables() -> None:
+    model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.zeros((2, 2), "float32")
+    for call in (
+        lambda: model.evaluate(x, x[:, :1], verbose=0, workers=2),
+        lambda: model.predict(x, verbose=0, workers=2),
+        lambda: model.fit(x, x[:, :1], verbose=0, nb_epoch=1),
+    ):
+        with pytest.warns(DeprecationWarning, match="today") as caught:
+            call()
+        assert len(caught) == 1
+    with pytest.raises(TypeError, match="optimiser"):
+        model.compile(optimiser="sgd")

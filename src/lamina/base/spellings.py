@@ -1,7 +1,8 @@
-"""Constructors that pass unknown keywords to the table of old spellings before they fail."""
+"""Constructors and methods that pass unknown keywords to the table of old spellings before they fail."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -26,3 +27,20 @@ def accept_old_spellings(init: Callable[..., None]) -> Callable[..., None]:
         init(self, *args, **kwargs)
 
     return call
+
+
+def accept_old_keywords(owner: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of a method, by its name in the tables (`"Model.fit"`), which asks them about unknown keywords."""
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        known = set(inspect.signature(method).parameters)
+
+        @wraps(method)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if not known.issuperset(kwargs):
+                args, kwargs = late("compat").translate(owner, args, kwargs)
+            return method(self, *args, **kwargs)
+
+        return call
+
+    return wrap

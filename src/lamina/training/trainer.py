@@ -16,11 +16,11 @@ from lamina import optimizers
 from lamina.base import tree
 from lamina.base.errors import LaminaError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.base.spellings import accept_old_keywords
 from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
-from lamina.training.spellings import accept_old_fit
 from lamina.training.steps import (
     ResultClock,
     as_list,
@@ -69,6 +69,7 @@ class Trainer:
 
     # Compiling.
 
+    @accept_old_keywords("Model.compile")
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -251,7 +252,7 @@ class Trainer:
 
     # The loops.
 
-    @accept_old_fit
+    @accept_old_keywords("Model.fit")
     def fit(
         self,
         x: Any = None,
@@ -359,6 +360,7 @@ class Trainer:
             own["_weights_in_fit"] = own["_metrics_in_fit"] = None
             own["_skips_results"] = False
 
+    @accept_old_keywords("Model.evaluate")
     def evaluate(
         self,
         x: Any = None,
@@ -396,6 +398,7 @@ class Trainer:
         chain.on_test_end(logs)
         return logs
 
+    @accept_old_keywords("Model.predict")
     def predict(
         self,
         x: Any,
