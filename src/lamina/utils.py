@@ -25,7 +25,7 @@ CustomObjectScope = custom_object_scope
 
 def plot_model(model: Any, to_file: Any = "model.png", **kwargs: Any) -> Any:
     """Draws a model into an SVG or PNG file (see `lamina.explain.plot_model`)."""
-    from lamina.explain import plot_model as plot
+    from lamina.explain.plot import plot_model as plot
 
     return plot(model, to_file=to_file, **kwargs)
 

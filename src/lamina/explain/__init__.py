@@ -1,16 +1,56 @@
-"""Floor 11: summaries, explanations and pictures of models."""
+"""Floor 11: what a model does to shapes, and why: explanations, findings, summaries and pictures.
 
-from lamina.explain.arithmetic import LayerExplanation, ModelExplanation, explain_layer, explain_model
-from lamina.explain.plot import model_to_drawing, plot_model
-from lamina.explain.summary import print_summary, summary_table
+`lamina.explain(layer, input_shape)` explains one layer; a model explains itself with `model.explain()`. The names below
+are imported when they are first asked for.
+"""
 
-__all__ = [
-    "LayerExplanation",
-    "ModelExplanation",
-    "explain_layer",
-    "explain_model",
-    "model_to_drawing",
-    "plot_model",
-    "print_summary",
-    "summary_table",
-]
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import Any
+
+_NAMES: dict[str, str] = {
+    "LayerExplanation": "arithmetic",
+    "ModelExplanation": "arithmetic",
+    "explain_layer": "arithmetic",
+    "explain_model": "arithmetic",
+    "what_if": "other_inputs",
+    "minimum_input": "smallest",
+    "receptive_field": "fields",
+    "find_cuts": "cutting",
+    "cut_model": "cutting",
+    "compare": "comparing",
+    "check_model": "checking",
+    "explore_model": "exploring",
+    "model_to_drawing": "plot",
+    "plot_model": "plot",
+    "print_summary": "summary",
+    "summary_table": "summary",
+}
+
+__all__ = sorted(_NAMES)
+
+
+class _CallableModule(types.ModuleType):
+    """`lamina.explain` is a package of functions and, called, the explanation of one layer."""
+
+    def __call__(self, layer: Any, input_shape: Any = None) -> Any:
+        """The explanation of a layer on an input shape (batch axis first), or of a whole model."""
+        if input_shape is None:
+            return layer.explain()
+        return self.explain_layer(layer, input_shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _NAMES:
+            raise AttributeError(f"lamina.explain has no {name!r}.")
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+        setattr(self, name, value)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_NAMES})
+
+
+sys.modules[__name__].__class__ = _CallableModule

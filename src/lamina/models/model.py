@@ -10,11 +10,11 @@ import torch
 from lamina import saving
 from lamina.base import tree
 from lamina.base.errors import LaminaError
-from lamina.base.late import late
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import serialize_keras_object
 from lamina.layers.layer import Layer
 from lamina.layers.weights import children
+from lamina.models.inspection import Inspected
 from lamina.saving.dialect import to_keras
 from lamina.training.trainer import Trainer
 
@@ -31,7 +31,7 @@ def gives_graph(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 @public("models")
-class Model(Trainer, Layer):
+class Model(Inspected, Trainer, Layer):
     """Layers that are trained together; a `torch.nn.Module`.
 
     `Model(inputs, outputs)` makes a functional model of what lies between symbolic tensors. A subclass makes its layers
@@ -123,7 +123,7 @@ class Model(Trainer, Layer):
             self.built = True
         super()._ensure_built(args, kwargs)
 
-    # Files and pictures.
+    # Files.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Writes the whole model: architecture, weights, compile settings and optimizer state (`.keras`)."""
@@ -139,18 +139,6 @@ class Model(Trainer, Layer):
         `adapt_channels="repeat"|"mean"|"zero"` fits a first convolution that was trained on another number of channels.
         """
         return saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, by_name=by_name, **kwargs)
-
-    def summary(self, *args: Any, **kwargs: Any) -> None:
-        """Prints the table of layers, output shapes and parameters (see `lamina.explain.summary`)."""
-        late("explain").print_summary(self, *args, **kwargs)
-
-    def explain(self, layer: Any = None) -> Any:
-        """The arithmetic of every size and the formula of every parameter count; of one layer if it is named."""
-        return late("explain").explain_model(self, layer)
-
-    def plot(self, to_file: Any = "model.svg", **kwargs: Any) -> Any:
-        """Draws the model into an SVG or PNG file."""
-        return late("explain").plot_model(self, to_file=to_file, **kwargs)
 
     # Configs.
 
