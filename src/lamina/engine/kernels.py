@@ -78,7 +78,7 @@ def convolve_transposed(
     """A transposed convolution with a weight (in, out, *spatial); it has the sizes that the windows say."""
     crops, extra, wanted = [], [], []
     for size, window in zip(x.shape[2:], windows, strict=True):
-        crop = _crop_before(window)
+        crop = window.crop
         length = value_of(window.output(size)) or 0
         made = (size - 1) * window.stride - 2 * crop + window.reach
         crops.append(crop)
@@ -89,15 +89,6 @@ def convolve_transposed(
     for axis, length in enumerate(wanted, start=2):
         outputs = outputs.narrow(axis, 0, length) if outputs.shape[axis] > length else outputs
     return outputs
-
-
-def _crop_before(window: TransposedWindow) -> int:
-    """Positions that a transposed convolution leaves out in front."""
-    if window.padding == "valid":
-        return 0
-    if window.output_padding is not None:  # half of what it adds lies in front, as in Keras
-        return max(window.reach // 2 - (window.output_padding + 1) // 2, 0)
-    return max(window.reach - window.stride, 0) // 2
 
 
 def max_pool(x: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:

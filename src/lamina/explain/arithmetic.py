@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lamina.base import tree
 from lamina.base.errors import LaminaError
-from lamina.graph.keras_tensor import KerasTensor
+from lamina.explain.calls import Call
+from lamina.explain.fields import ReceptiveField, field_of_call, fields_of
+from lamina.explain.quantities import output_bytes, products_of, stated_products
+from lamina.explain.report import Report
+from lamina.explain.table import Table, format_bytes
 from lamina.graph.node import Node
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
@@ -20,6 +22,8 @@ from lamina.shapes import Axes, Dim
 
 SPATIAL_NAMES = ("height", "width", "depth", "steps")
 _LABEL = 14
+_NO_RULE = "no rule is stated; found by running the code on tensors without values"
+_UNBROKEN = "\u00a0"  # a blank at which no line is broken
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,13 @@ class WeightFormula:
 
 
 @dataclass(frozen=True)
-class LayerExplanation:
-    """One call of one layer: shapes in and out, the arithmetic of each output axis, the parameter formula."""
+class LayerExplanation(Report):
+    """One call of one layer: shapes in and out, the arithmetic of each output axis, the parameter formula, the cost.
+
+    `multiply_accumulates` counts the products that are added up, of convolutions and matrix products, for one example;
+    `activation_bytes` is the memory of the outputs for one example. Both are None where a size is open.
+    `receptive_field` is what one position sees of the model's input (of the layer's own, for a layer by itself).
+    """
 
     name: str
     class_name: str
@@ -75,6 +84,10 @@ class LayerExplanation:
     weights: tuple[WeightFormula, ...]
     note: str = ""
     inner: ModelExplanation | None = None
+    multiply_accumulates: int | None = None
+    multiply_accumulates_formula: str = ""
+    activation_bytes: int | None = None
+    receptive_field: ReceptiveField | None = None
 
     @property
     def parameters(self) -> int:
@@ -94,7 +107,17 @@ class LayerExplanation:
         """`kernel height·kernel width·input channels·filters + filters`."""
         return " + ".join(weight.words for weight in self.weights)
 
-    def lines(self) -> Iterator[str]:
+    @property
+    def parameter_axes(self) -> tuple[str, ...]:
+        """The axes of the inputs whose sizes the parameter count follows."""
+        named = {
+            name.removeprefix("input ").removesuffix(" of a group")
+            for weight in self.weights
+            for name in weight.axes or ()
+        }
+        return tuple(dict.fromkeys(name for names in self.received_axes for name in names if name in named))
+
+    def parts(self) -> Iterator[str | Table]:
         shapes = f"{_shapes(self.received)} → {_shapes(self.outputs)}" if self.received else _shapes(self.outputs)
         yield from _wrapped(f"{self.name} ({self.class_name})  ", shapes, indent="    ")
         for axis in self.axes:
@@ -107,12 +130,16 @@ class LayerExplanation:
             yield from _wrapped(" " * (_LABEL + 2), self.parameter_words, indent=" " * (_LABEL + 2))
         elif self.inner is not None:
             yield f"  {'parameters':<{_LABEL}}{self.parameters:,} in {len(self.inner.layers)} layers"
+        for label, text in self._costs():
+            yield from _wrapped(f"  {label:<{_LABEL}}", text, indent=" " * (_LABEL + 2))
 
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+    def _costs(self) -> Iterator[tuple[str, str]]:
+        if self.multiply_accumulates_formula:
+            yield "multiply-adds", self.multiply_accumulates_formula
+        if self.activation_bytes is not None:
+            yield "memory", f"{format_bytes(self.activation_bytes)} for each example"
+        if self.receptive_field is not None and self.receptive_field.axes and self.received:
+            yield "sees", self.receptive_field.sentence
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -125,11 +152,16 @@ class LayerExplanation:
             "parameters": self.parameters,
             "parameter_formula": self.parameter_formula,
             "parameter_words": self.parameter_words,
+            "parameter_axes": list(self.parameter_axes),
+            "multiply_accumulates": self.multiply_accumulates,
+            "multiply_accumulates_formula": self.multiply_accumulates_formula,
+            "activation_bytes": self.activation_bytes,
+            "receptive_field": None if self.receptive_field is None else self.receptive_field.to_dict(),
         }
 
 
 @dataclass(frozen=True)
-class ModelExplanation:
+class ModelExplanation(Report):
     """The explanation of every layer of a model, in its order, and what the parameter count depends on."""
 
     name: str
@@ -160,31 +192,47 @@ class ModelExplanation:
                 return layer
         raise KeyError(f"no layer {name!r}")
 
-    def __str__(self) -> str:
-        blocks = [str(layer) for layer in self.layers]
-        return "\n".join([*blocks, "", *textwrap.wrap(self.conclusion, 80)])
+    @property
+    def multiply_accumulates(self) -> int | None:
+        """Of all layers, for one example; None where one is not known."""
+        return _sum(layer.multiply_accumulates for layer in self.layers)
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+    @property
+    def activation_bytes(self) -> int | None:
+        """Of the outputs of all layers, for one example: what training keeps. None where one is not known."""
+        return _sum(layer.activation_bytes for layer in self.layers)
+
+    def parts(self) -> Iterator[str | Table]:
+        for layer in self.layers:
+            yield from layer.parts()
+        yield ""
+        yield from textwrap.wrap(self.conclusion, 80)
+        if self.multiply_accumulates is not None and self.activation_bytes is not None:
+            yield (
+                f"One example takes {self.multiply_accumulates:,} multiply-accumulates, and "
+                f"{format_bytes(self.activation_bytes)} for the outputs of all layers."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "parameters": self.parameters,
             "size_dependent": list(self.size_dependent),
+            "multiply_accumulates": self.multiply_accumulates,
+            "activation_bytes": self.activation_bytes,
             "layers": [layer.to_dict() for layer in self.layers],
         }
 
 
 def _shapes(shapes: tuple[tuple[int | None, ...], ...]) -> str:
-    return ", ".join(map(str, shapes))
+    return ", ".join(str(shape).replace(" ", _UNBROKEN) for shape in shapes)
 
 
 def _wrapped(first: str, text: str, indent: str) -> list[str]:
     joined = textwrap.wrap(
         text, 80, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-    return joined or [first]
+    return [line.replace(_UNBROKEN, " ") for line in joined or [first]]
 
 
 def explain_model(model: Any, layer: Any = None) -> Any:
@@ -211,8 +259,9 @@ def explain_model(model: Any, layer: Any = None) -> Any:
     if layer is not None:
         wanted = model.get_layer(layer) if isinstance(layer, str) else layer
         node = next(node for node in graph.topology.nodes if node.operation is wanted)
-        return explain_node(node)
-    explanations = [explain_node(node) for node in _in_order(graph)]
+        return _explain(Call.of(node), fields_of(graph).get(id(node.output_tensors[0])))
+    fields = fields_of(graph)
+    explanations = [_explain(Call.of(node), fields.get(id(node.output_tensors[0]))) for node in _in_order(graph)]
     dependent = _size_dependent(graph)
     return ModelExplanation(
         model.name, tuple(explanations), model.count_params(), tuple(dependent or ()), complete=dependent is not None
@@ -226,11 +275,8 @@ def explain_layer(layer: Any, input_shape: Any) -> LayerExplanation:
     >>> lamina.explain.explain_layer(lamina.layers.Dense(10, name="head"), (None, 128)).parameter_formula
     '128·10 + 10 = 1,290'
     """
-    symbols = tree.map_shapes(lambda shape: KerasTensor(shape, layer.compute_dtype), input_shape)
-    layer._ensure_built((symbols,), {})
-    outputs = layer.compute_output_spec(symbols)
-    received = [symbol for symbol in tree.flatten(symbols) if isinstance(symbol, KerasTensor)]
-    return _explain(layer, received, outputs)
+    call = Call.on(layer, input_shape)
+    return _explain(call, field_of_call(call))
 
 
 def _in_order(graph: Any) -> list[Node]:
@@ -239,28 +285,41 @@ def _in_order(graph: Any) -> list[Node]:
     return sorted(graph.topology.nodes, key=lambda node: rank[id(node.operation)])
 
 
-def explain_node(node: Node) -> LayerExplanation:
-    """One call in a graph."""
-    return _explain(node.operation, node.input_tensors, node.outputs)
-
-
-def _explain(operation: Any, received: list[KerasTensor], outputs: Any) -> LayerExplanation:
-    produced = [leaf for leaf in tree.flatten(outputs) if isinstance(leaf, KerasTensor)]
-    axes, note = _axes_of(operation, received, produced)
-    is_layer = isinstance(operation, Layer)
-    names = tuple(operation.axis_names(tensor.ndim) if is_layer else Axes.of(tensor.shape).names for tensor in received)
-    inner = explain_model(operation) if getattr(operation, "graph", None) is not None else None
+def _explain(call: Call, field: ReceptiveField | None) -> LayerExplanation:
+    operation = call.operation
+    axes, note = _axes_of(call)
+    products, formula = _products(call)
     return LayerExplanation(
         operation.name,
         type(operation).__name__,
-        tuple(tensor.shape for tensor in received),
-        names,
-        tuple(tensor.shape for tensor in produced),
+        tuple(tensor.shape for tensor in call.received),
+        tuple(axes.names for axes in call.inputs),
+        tuple(tensor.shape for tensor in call.produced),
         axes,
-        tuple(_weights_of(operation)) if is_layer else (),
+        tuple(_weights_of(operation)) if isinstance(operation, Layer) else (),
         note,
-        inner,
+        None if call.graph is None else explain_model(operation),
+        products,
+        formula,
+        output_bytes(call),
+        field,
     )
+
+
+def _products(call: Call) -> tuple[int | None, str]:
+    """The multiply-accumulates and their formula, "" where there are none."""
+    count = products_of(call)
+    stated = stated_products(call)
+    if isinstance(stated, Dim):
+        return count, stated.formula if count is None else f"{stated.arithmetic} = {count:,}"
+    if count is None:
+        return None, "not known: a size is open"
+    return count, f"{count:,}" if count else ""
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
 def _weights_of(layer: Any) -> Iterator[WeightFormula]:
@@ -269,21 +328,18 @@ def _weights_of(layer: Any) -> Iterator[WeightFormula]:
         yield WeightFormula(weight_name(weight), tuple(weight.shape), axes, bool(weight.requires_grad))
 
 
-def _axes_of(operation: Any, received: list[KerasTensor], produced: list[KerasTensor]) -> tuple[Any, str]:
+def _axes_of(call: Call) -> tuple[Any, str]:
     """The arithmetic of the output's axes, or a note where no rule states it."""
-    if isinstance(operation, InputLayer):
-        axes = Axes.of(produced[0].shape)
-        return tuple(
-            AxisArithmetic(name, size) for name, size in zip(axes.names, axes.shape, strict=True) if name != "batch"
-        ), ""
-    if not getattr(operation, "_has_rule", False):
-        if getattr(operation, "graph", None) is not None:
-            return (), ""
-        return (), "no rule is stated; found by running the code on tensors without values"
-    inputs = [Axes(operation.axis_names(t.ndim), t.shape).named() for t in received]
+    if isinstance(call.operation, InputLayer):
+        shape = call.produced[0].shape
+        named = zip(call.outputs[0].names, shape, strict=True)
+        return tuple(AxisArithmetic(name, size) for name, size in named if name != "batch"), ""
+    if not call.has_rule:
+        return (), "" if call.graph is not None else _NO_RULE
+    inputs = [axes.named() for axes in call.inputs]
     if len(inputs) > 1:
         inputs = [_numbered(axes, index) for index, axes in enumerate(inputs)]
-    result = operation.shape_rule(*inputs)
+    result = call.operation.shape_rule(*inputs)
     if not isinstance(result, Axes):
         return (), "several outputs"
     handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}

@@ -11,7 +11,7 @@ from lamina import activations
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.layers.parts import expect_size, take_parts
-from lamina.layers.same_shape import SameShape, position, positions
+from lamina.layers.same_shape import SameShape, positions
 from lamina.shapes import Axes
 
 
@@ -180,9 +180,11 @@ class Softmax(SameShape):
         self.__dict__["axis"] = axis
 
     def shape_rule(self, inputs: Axes) -> Axes:
-        for axis in (self.axis,) if isinstance(self.axis, int) else self.axis:
-            position(self, inputs, axis)
+        positions(self, inputs, self.axis)
         return inputs
+
+    def taken_together(self, inputs: Axes) -> list[int]:
+        return positions(self, inputs, self.axis)
 
     def call(self, inputs: torch.Tensor, mask: Any = None) -> torch.Tensor:
         if mask is None:
@@ -195,6 +197,7 @@ class Softmax(SameShape):
                 f"{self.title} got a mask that does not broadcast to its input.",
                 layer=self.name,
                 received=f"an input of {tuple(inputs.shape)} and a mask of {tuple(hidden.shape)}",
+                expected=f"a mask that broadcasts to {tuple(inputs.shape)}",
                 because="a softmax's mask hides single numbers, not steps",
                 mend="give a mask of the input's shape, with 1 where an axis is not distinguished",
             ) from error

@@ -13,7 +13,7 @@ from lamina.engine.layout import as_given
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.parts import expect_size, known_size, per_axis, positive_integer, take_parts
 from lamina.layers.windowed import SpatialLayer, padding_name
-from lamina.shapes import Axes, TransposedWindow, Window, value_of
+from lamina.shapes import Axes, Size, TransposedWindow, Window, multiply, total, value_of
 
 
 class ConvBase(SpatialLayer):
@@ -44,6 +44,10 @@ class ConvBase(SpatialLayer):
     @property
     def kernel_axes(self) -> tuple[str, ...]:
         return tuple(f"kernel {name}" if self.rank > 1 else "kernel size" for name in self.spatial_names)
+
+    def positions(self, axes: Axes) -> list[Size]:
+        """The sizes of the spatial axes: how often the kernel is applied."""
+        return [axes[name] for name in self.spatial_names]
 
     def fix_channels(self, input_shape: Any) -> int:
         """The number of input channels for which the weights are made."""
@@ -135,6 +139,11 @@ class Conv(ConvBase):
                 inputs, f"its kernel is {tuple(self.kernel.shape)}: it was made for this number of channels"
             )
         return self.slide(inputs, self.windows).replace(channels=self.filters)
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        channels = inputs[0]["channels"]
+        per_group = None if channels is None else channels // self.groups
+        return multiply([*self.positions(outputs[0]), *self.kernel_size, per_group, self.filters])
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
@@ -264,6 +273,9 @@ class ConvTranspose(ConvBase):
             )
         return self.slide(inputs, self.windows).replace(channels=self.filters)
 
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        return multiply([*self.positions(inputs[0]), *self.kernel_size, self.filters, inputs[0]["channels"]])
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
         x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
@@ -362,6 +374,9 @@ class DepthwiseConv(ConvBase):
         slid = self.slide(inputs, self.windows)
         channels = slid["channels"]
         return slid.replace(channels=None if channels is None else channels * self.depth_multiplier)
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        return multiply([*self.positions(outputs[0]), *self.kernel_size, inputs[0]["channels"], self.depth_multiplier])
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.kernel
@@ -481,6 +496,11 @@ class SeparableConv(ConvBase):
             self.expect_channels(inputs, because)
         return self.slide(inputs, self.windows).replace(channels=self.filters)
 
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        positions, channels = self.positions(outputs[0]), inputs[0]["channels"]
+        depthwise = multiply([*positions, *self.kernel_size, channels, self.depth_multiplier])
+        return total([depthwise, multiply([*positions, channels, self.depth_multiplier, self.filters])])
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         kernel = self.depthwise_kernel
         x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
@@ -522,31 +542,45 @@ class SeparableConv2D(SeparableConv):
 
 def warn_if_swapped(layer: Conv, shape: tuple[int | None, ...]) -> None:
     """Warns when an image's axes cannot be meant as they are read: the other data_format would fit much better."""
+    parts = swapped_axes(layer, shape)
+    if parts is not None:
+        warn_shape(**parts)
+
+
+_IMAGE_CHANNELS = (1, 2, 3, 4)
+_MANY = 32  # more channels than a picture from a camera has, and more pixels than a row of sensors
+
+
+def swapped_axes(layer: ConvBase, shape: tuple[int | None, ...]) -> dict[str, str] | None:
+    """The parts of a message about an input image whose axes look swapped; None where they do not.
+
+    They do when one side of the image is as short as a picture has channels, and the other side and the channels are
+    equal, or both many.
+    """
     if layer.rank != 2 or len(shape) != 4 or any(size is None for size in shape[1:]):
-        return
+        return None
     axes = Axes(layer.axis_names(4), shape)
     height, width, channels = (value_of(axes[name]) or 0 for name in ("height", "width", "channels"))
-    kernel = layer.kernel_size
-    if layer.data_format == "channels_last":
-        few, one, other = height, width, channels
-        small, reach, name = height, kernel[0], "height"
-        hint = "the last two axes are equal, as in a\nchannels_first image"
-        other_format = "channels_first"
-    else:
-        few, one, other = width, channels, height
-        small, reach, name = width, kernel[1], "width"
-        hint = "the first two axes are equal, as in a\nchannels_last image"
-        other_format = "channels_last"
-    if not (few in (1, 2, 3, 4) and one == other and one > 8 and small < reach):
-        return
-    order = ", ".join(layer.axis_names(4))
-    shown = (one, other, few) if other_format == "channels_first" else (few, one, other)
-    plural = "channel" if few == 1 else "channels"
-    warn_shape(
-        f"{layer.title} reads its input as a {height}×{width} image of {channels} channels.",
-        layer=layer.name,
-        received=f'{shape}  {order} (data_format "{layer.data_format}")',
-        because=f"{name} {small} is smaller than the kernel's {reach}, and {hint} of {few} {plural} and "
-        f"{one}×{other} pixels",
-        mend=f'Input({shown}), or {type(layer).__name__}(..., data_format="{other_format}")',
+    last = layer.data_format == "channels_last"
+    name, few, side, window = (
+        ("height", height, width, layer.windows[0]) if last else ("width", width, height, layer.windows[1])
     )
+    other_format = "channels_first" if last else "channels_last"
+    equal = side == channels and side > 8 and few < window.reach
+    many = min(side, channels) >= _MANY and window.reach > 1
+    if few not in _IMAGE_CHANNELS or not (equal or many):
+        return None
+    # As the other format reads the same sizes: (few, side, channels) or (channels, side, few).
+    tall, wide = (side, channels) if last else (channels, side)
+    shown = (tall, wide, few) if last else (few, tall, wide)
+    which = "last" if last else "first"
+    alike = f"the {which} two axes are equal" if side == channels else f"the {which} two axes are both long"
+    short = f"is smaller than the kernel's {window.reach}" if few < window.reach else "is as few as channels are"
+    return {
+        "headline": f"{layer.title} reads its input as a {height}×{width} image of {channels} channels.",
+        "layer": layer.name,
+        "received": f'{shape}  {", ".join(layer.axis_names(4))} (data_format "{layer.data_format}")',
+        "because": f"{name} {few} {short}, and {alike}, as in a\n{other_format} image of {few} "
+        f"channel{'s' * (few > 1)} and {tall}×{wide} pixels",
+        "mend": f'Input({shown}), or {type(layer).__name__}(..., data_format="{other_format}")',
+    }

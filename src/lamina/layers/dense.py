@@ -9,7 +9,8 @@ import torch
 from lamina.base.registry import public
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank, expect_size, known_size, positive_integer, take_parts
-from lamina.shapes import Axes
+from lamina.layers.same_shape import here_but
+from lamina.shapes import Axes, Readings, Size, multiply
 
 
 @public("layers")
@@ -81,6 +82,12 @@ class Dense(Layer):
             why = f"its kernel is {tuple(self.kernel.shape)}: the input's last axis meets the kernel's first"
             expect_size(self, inputs, -1, self.kernel.shape[0], "kernel", why)
         return inputs.replace_at(-1, self.units)
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        return multiply([*inputs[0].sizes[1:], self.units])
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return here_but(inputs[0], [inputs[0].rank - 1])
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
         kernel = self.kernel

@@ -12,7 +12,8 @@ from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.layers.layer import Layer
 from lamina.layers.parts import take_parts
-from lamina.shapes import Axes, Size, value_of
+from lamina.layers.same_shape import here_but
+from lamina.shapes import Axes, Readings, Size, multiply, value_of
 
 _FORM = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")
 
@@ -141,8 +142,9 @@ class EinsumDense(Layer):
             raise ShapeError(
                 f"{self.title} reads inputs of {least}{count} axes and got {inputs.rank}.",
                 layer=self.name,
-                received=str(inputs.shape),
+                expected=f"{least}{count} axes, one for each letter",
                 because=f"its equation is {self.equation!r}",
+                mend="write an equation for this input, or reshape the input to the letters of this one",
             )
         return dots, Axes(tuple(name for name, _ in named), tuple(size for _, size in named))
 
@@ -159,7 +161,7 @@ class EinsumDense(Layer):
                     raise ShapeError(
                         f"{self.title}: axis {letter!r} of {self.equation!r} has the size {known} and {source} {size}.",
                         layer=self.name,
-                        received=str(inputs.shape),
+                        expected=f"{size} on axis {letter!r}",
                         because="one letter stands for one size",
                         mend=f"give it an input with {size} on axis {letter!r}, or make a layer for {known}",
                     )
@@ -176,6 +178,19 @@ class EinsumDense(Layer):
         pairs = [(names.get(letter, f"output {letter}"), sizes[letter]) for letter in self._letters.outputs]
         pairs = [*dots, *pairs] if self._letters.open_end == "left" else [*pairs, *dots]
         return Axes(tuple(name for name, _ in pairs), tuple(size for _, size in pairs))
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        sizes = self._sizes(inputs[0])
+        dots = [size for _, size in self._ends(inputs[0])[0]]
+        letters = dict.fromkeys(self._letters.inputs + self._letters.kernel)
+        factors = [*dots, *(sizes[letter] for letter in letters)]
+        return multiply(factors if self._letters.open_end == "left" and dots else factors[1:])
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        letters = self._letters
+        named = zip(letters.inputs, self._ends(inputs[0])[1].names, strict=True)
+        summed = [name for letter, name in named if letter in letters.kernel or letter not in letters.outputs]
+        return here_but(inputs[0], [inputs[0].names.index(name) for name in summed])
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
         outputs = torch.einsum(self.equation, inputs, self.kernel)

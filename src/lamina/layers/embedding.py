@@ -11,7 +11,8 @@ from lamina.base.registry import public
 from lamina.graph.record import op
 from lamina.layers.layer import Layer
 from lamina.layers.parts import positive_integer, take_parts
-from lamina.shapes import Axes, axis_names
+from lamina.layers.same_shape import here_but
+from lamina.shapes import Axes, Readings, Size, axis_names
 
 
 @public("layers")
@@ -65,6 +66,12 @@ class Embedding(Layer):
 
     def shape_rule(self, inputs: Axes) -> Axes:
         return Axes((*inputs.names, "features"), (*inputs.sizes, self.output_dim))
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        return 0  # rows are looked up
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return here_but(inputs[0], [])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return _is_not_zero(inputs) if self.mask_zero else None

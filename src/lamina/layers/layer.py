@@ -25,7 +25,7 @@ from lamina.layers.context import CONTEXT, name_scope
 from lamina.layers.signature import build_names, call_signature, shape_of, tensor_arguments
 from lamina.layers.tracking import TrackedList, holds_modules, tracked
 from lamina.layers.weights import WeightOwner
-from lamina.shapes import axis_names
+from lamina.shapes import Axes, Readings, Size, axis_names
 
 _BASE_CONFIG = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
@@ -82,6 +82,7 @@ class Layer(Configurable, WeightOwner):
         own["_seen_outputs"] = []
         own["_initial_weights"] = kwargs.pop("weights", None)
         own["_declared_shape"] = _declared_shape(kwargs)
+        own["_ignored_shape"] = None  # what was declared and is not what came
         if kwargs:
             raise TypeError(f"{type(self).__name__} has no argument {', '.join(map(repr, kwargs))}.")
         self._read_class()
@@ -116,6 +117,18 @@ class Layer(Configurable, WeightOwner):
     def shape_rule(self, *inputs: Any, **named: Any) -> Any:
         """The outputs' axes from the inputs' axes: the one statement of the layer's shapes."""
         raise NotImplementedError(f"{type(self).__name__} states no shape rule.")
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        """Products that are added up (convolutions, matrix products) for one example; None: the layer does not say."""
+        return None
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        """For each input, by axis name, which positions of the axis one output position reads.
+
+        An axis that is not named is read whole; one that is None is read in a way that is not said; None for all: the
+        layer does not say. What receptive fields are made of.
+        """
+        return None
 
     def axis_names(self, rank: int) -> tuple[str, ...]:
         """What the layer calls the axes of an input of this rank."""
@@ -505,21 +518,28 @@ def _declared_shape(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
 
 def check_declared(layer: Any, shape: Any, source: Any = None) -> None:
     """Warns, once, when what a layer declared as its input shape is not what it gets."""
-    declared = layer._declared_shape
-    if declared is None or not isinstance(shape, tuple):
+    parts = ignored_declaration(layer, layer._declared_shape, shape, source)
+    if parts is None:
         return
+    layer.__dict__["_ignored_shape"], layer.__dict__["_declared_shape"] = layer._declared_shape, None
+    warn_shape(**parts)
+
+
+def ignored_declaration(layer: Any, declared: Any, shape: Any, source: Any = None) -> dict[str, str] | None:
+    """The parts of a message about a declared input shape that is not what the layer gets; None where it is."""
+    if declared is None or not isinstance(shape, tuple):
+        return None
     same = len(shape) == len(declared) and all(
         a is None or b is None or a == b for a, b in zip(shape[1:], declared[1:], strict=True)
     )
     if same:
-        return
-    layer.__dict__["_declared_shape"] = None
-    warn_shape(
-        f"{layer.title} declares input_shape={declared[1:]} and gets {shape[1:]}.",
-        layer=layer.name,
-        received=f"{shape}{symbolic.source_text(source)}",
-        expected=f"{declared}  declared by the layer's input_shape",
-        because="only the first layer of a model takes its shape from input_shape; every later layer is built on what "
-        "arrives, so the declaration is ignored",
-        mend=f"remove input_shape={declared[1:]}, or change what comes before {layer.name!r}",
-    )
+        return None
+    return {
+        "headline": f"{layer.title} declares input_shape={declared[1:]} and gets {shape[1:]}.",
+        "layer": layer.name,
+        "received": f"{shape}{symbolic.source_text(source)}",
+        "expected": f"{declared}  declared by the layer's input_shape",
+        "because": "only the first layer of a model takes its shape from input_shape; every later layer is built on "
+        "what arrives, so the declaration is ignored",
+        "mend": f"remove input_shape={declared[1:]}, or change what comes before {layer.name!r}",
+    }

@@ -15,7 +15,8 @@ from lamina.engine.dtypes import is_float_name
 from lamina.graph.record import op
 from lamina.layers.same_shape import KeepsType, position
 from lamina.layers.symbolic import named_inputs
-from lamina.shapes import Axes, Size, axis_names, broadcast, total, value_of
+from lamina.shapes import FIRST, HERE, Axes, Readings, Size, axis_names, broadcast, total, value_of
+from lamina.shapes import multiply as product
 
 
 class _Merge(KeepsType):
@@ -33,6 +34,8 @@ class _Merge(KeepsType):
             raise ShapeError(
                 f"{self.title} takes a list of {wanted} tensor{'s' * (wanted[-1] != '1')}"
                 f" and got {'one tensor' if count is None else f'{count} in the list'}.",
+                expected=f"a list of {wanted} tensor{'s' * (wanted[-1] != '1')}",
+                because="it joins the tensors of a list, and the list is its one argument",
                 mend=f"call it as {type(self).__name__}()([a, b])",
             )
         self.shape_rule(*named_inputs(self, shapes))
@@ -44,6 +47,7 @@ class _Merge(KeepsType):
         place = f"axis {axis % inputs[one].rank} ({name})"
         return ShapeError(
             f"{self.title}: inputs {one + 1} and {other + 1} differ on {place}: {sizes[0]} and {sizes[1]}.",
+            expected=f"the same {name} in all inputs" + (", or 1" if because is _NUMBER_BY_NUMBER else ""),
             because=because,
             mend=mend,
         )
@@ -84,6 +88,15 @@ class _Elementwise(_Merge):
     def _padded(axes: Axes, longest: Axes) -> Axes:
         missing = longest.rank - axes.rank
         return Axes(longest.names, (*axes.sizes[:1], *(1,) * missing, *axes.sizes[1:])) if missing else axes
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        longest = max(inputs, key=lambda axes: axes.rank)
+        sizes = [value_of(size) for size in self.shape_rule(*inputs).sizes]
+        found: Readings = []
+        for axes in inputs:
+            pairs = zip(self._padded(axes, longest), sizes, strict=True)
+            found.append({name: FIRST if value_of(size) == 1 != made else HERE for (name, size), made in pairs})
+        return found
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """A step is kept if an input keeps it; without a mask on each input, there is none."""
@@ -229,6 +242,7 @@ class Concatenate(_Merge):
             if axes.rank != first.rank:
                 raise ShapeError(
                     f"{self.title}: inputs 1 and {index + 1} have {first.rank} and {axes.rank} axes.",
+                    expected=f"{first.rank} axes in all inputs, as in the first",
                     because="inputs are joined along one axis, and must have all the others in common",
                     mend="give all the same number of axes, with Reshape or Flatten",
                 )
@@ -248,6 +262,10 @@ class Concatenate(_Merge):
                 raise self._refuse(inputs, one, other, axis, because, mend)
             sizes.append(next((size for size in meeting if value_of(size) is not None), meeting[0]))
         return Axes(first.names, tuple(sizes))
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        joined = position(self, inputs[0], self.axis)
+        return [{name: HERE if axis != joined else None for axis, name in enumerate(axes.names)} for axes in inputs]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """A step is kept if it was; joined along features, if an input keeps it. No mask counts as keeping all."""
@@ -302,6 +320,7 @@ class Dot(_Merge):
         if 0 in (left, right):
             raise ShapeError(
                 f"{self.title} has axes={self.axes}, and axis 0 counts the examples.",
+                expected="axes from 1 on",
                 because="examples are multiplied one by one",
                 mend="choose an axis from 1 on",
             )
@@ -310,6 +329,7 @@ class Dot(_Merge):
             raise ShapeError(
                 f"{self.title}: axis {left} of input 1 ({one.names[left]}) has {sizes[0]} numbers and axis {right} of "
                 f"input 2 ({other.names[right]}) {sizes[1]}.",
+                expected=f"as many numbers on axis {left} of input 1 as on axis {right} of input 2",
                 because="the products of both are added up along these axes",
                 mend="choose other axes=, or bring both to the same size",
             )
@@ -317,6 +337,14 @@ class Dot(_Merge):
         shape: tuple[Size, ...] = (one.sizes[0], *kept[0], *kept[1])
         shape = shape if len(shape) > 1 else (*shape, 1)
         return Axes(axis_names(len(shape)), shape)
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        one, other = inputs
+        summed = position(self, other, self._pair[1])
+        return product([*one.sizes[1:], *other.sizes[1:summed], *other.sizes[summed + 1 :]])
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return None  # the axes that stay get other names
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return None

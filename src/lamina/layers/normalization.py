@@ -134,6 +134,8 @@ class BatchNormalization(_Normalizing):
                 layer=self.name,
                 received=f"an input of {tuple(inputs.shape)} and a mask of {tuple(mask.shape)}",
                 expected=f"a mask of {tuple(inputs.shape[:-1])}",
+                because="a mask says of every position whether it counts, and a position has one entry a feature",
+                mend="leave the features' axis out of the mask",
             )
         if inputs.dtype is not self._compute_type:
             inputs = inputs.to(self._compute_type)
@@ -258,6 +260,9 @@ class LayerNormalization(_Normalizing):
     def _affine_names(self) -> list[str]:
         return ["gamma"] if self.rms_scaling else super()._affine_names()
 
+    def taken_together(self, inputs: Axes) -> list[int]:
+        return positions(self, inputs, self.axis)
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = inputs.to(getattr(torch, self.variable_dtype))
         axes = [axis % x.dim() for axis in self.axis]
@@ -323,11 +328,14 @@ class GroupNormalization(_Normalizing):
             raise ShapeError(
                 f"{self.title} cannot make {self.groups} groups of {channels} {inputs.names[axis]}.",
                 layer=self.name,
-                received=str(inputs.shape),
+                expected=f"a number of {inputs.names[axis]} that {self.groups} divides",
                 because="all groups have the same size, so their number divides the channels",
                 mend=f"choose groups from {', '.join(str(n) for n in range(1, channels + 1) if channels % n == 0)}",
             )
         self._make_affine((channels,), (inputs.names[axis],))
+
+    def taken_together(self, inputs: Axes) -> list[int]:
+        return list(range(1, inputs.rank))
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = inputs.to(getattr(torch, self.variable_dtype)).movedim(self.axis, 1)
@@ -358,6 +366,9 @@ class UnitNormalization(SameShape):
     def shape_rule(self, inputs: Axes) -> Axes:
         positions(self, inputs, self.axis)
         return inputs
+
+    def taken_together(self, inputs: Axes) -> list[int]:
+        return positions(self, inputs, self.axis)
 
     def output_dtype(self, *inputs: str) -> str:
         return self.compute_dtype

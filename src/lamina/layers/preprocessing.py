@@ -17,7 +17,7 @@ from lamina.base.serialization import deserialize_keras_object
 from lamina.layers.parts import expect_rank, expect_size, known_size, positive_integer
 from lamina.layers.same_shape import KeepsType, SameShape, positions
 from lamina.layers.symbolic import named_inputs
-from lamina.shapes import Axes
+from lamina.shapes import Axes, Reading, Readings, value_of
 
 
 class _ToFloat(SameShape):
@@ -308,6 +308,14 @@ class CenterCrop(_ImageLayer):
 
     def output_dtype(self, *inputs: str) -> str:
         return self.compute_dtype
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        sizes = (("height", self.height), ("width", self.width))
+        left = {name: value_of(inputs[0][name]) for name, _ in sizes}
+        if any(left[name] is None or left[name] < size for name, size in sizes):  # type: ignore[operator]
+            return None  # resized, or not known
+        before = {name: (left[name] - size) // 2 for name, size in sizes}  # type: ignore[operator]
+        return [{name: Reading(1, ((shift, shift),)) for name, shift in before.items()}]
 
     def _sized(self, images: torch.Tensor) -> torch.Tensor:
         images = images.to(self._compute_type)

@@ -10,12 +10,19 @@ from lamina.base.config import standardize_data_format
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.layers.parts import expect_rank, positive_integer
-from lamina.layers.same_shape import KeepsType
-from lamina.shapes import Axes, Size, axis_names, multiply, value_of
+from lamina.layers.same_shape import KeepsType, here_but
+from lamina.shapes import Axes, Readings, Size, axis_names, multiply, value_of
+
+
+class _Rearranging(KeepsType):
+    """A layer that puts the positions of several axes into others."""
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return [{}]
 
 
 @public("layers")
-class Flatten(KeepsType):
+class Flatten(_Rearranging):
     """All axes but the batch in one, the channels varying fastest in both data formats.
 
     Shapes: (batch, a, b, ...) → (batch, a·b·...). No weights.
@@ -42,7 +49,7 @@ class Flatten(KeepsType):
 
 
 @public("layers")
-class Reshape(KeepsType):
+class Reshape(_Rearranging):
     """The same numbers in another shape; one size of `target_shape` may be -1 and follows from the others.
 
     Shapes: (batch, ...) → (batch, *target_shape). No weights.
@@ -69,6 +76,7 @@ class Reshape(KeepsType):
         if number is not None and (number % known if -1 in sizes and known else number != known):
             raise ShapeError(
                 f"{self.title} cannot put {number:,} numbers into {self.target_shape}.",
+                expected=f"{known:,} numbers in an example" if -1 not in sizes else f"a multiple of {known:,} numbers",
                 because=f"one example holds {' · '.join(map(str, inputs.shape[1:])) or 1} = {number:,} numbers, which "
                 + (f"is no multiple of {known:,}" if -1 in sizes else f"is not {known:,}"),
                 mend="choose sizes whose product is the number of an example's values; one of them may be -1",
@@ -107,6 +115,9 @@ class Permute(KeepsType):
         order = (0, *self.dims)
         return Axes(tuple(inputs.names[axis] for axis in order), tuple(inputs.sizes[axis] for axis in order))
 
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return here_but(inputs[0], [])
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.permute(0, *self.dims)
 
@@ -131,6 +142,9 @@ class RepeatVector(KeepsType):
     def shape_rule(self, inputs: Axes) -> Axes:
         expect_rank(self, inputs, 2)
         return Axes(("batch", "steps", "features"), (inputs.sizes[0], self.n, inputs.sizes[1]))
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return here_but(inputs[0], [])
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.unsqueeze(1).expand(-1, self.n, -1)

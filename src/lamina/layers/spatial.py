@@ -13,7 +13,7 @@ from lamina.engine.kernels import pad_spatial
 from lamina.engine.layout import as_given
 from lamina.layers.parts import expect_rank, per_axis
 from lamina.layers.windowed import SpatialLayer
-from lamina.shapes import Axes, value_of
+from lamina.shapes import Axes, Reading, value_of
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -48,6 +48,9 @@ class ZeroPadding(SpatialLayer):
             size = inputs[name]
             inputs = inputs.replace(**{name: None if size is None else size + before + after})
         return inputs
+
+    def spatial_readings(self, inputs: Axes) -> list[Reading]:
+        return [Reading(1, ((-before, -before),)) for before, _ in self.pairs]
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         self.expect_axes(inputs)
@@ -108,11 +111,15 @@ class Cropping(SpatialLayer):
             if (remaining := value_of(left)) is not None and remaining < 1:
                 raise ShapeError(
                     f"{self.title} takes {before + after} positions off a {name} of {value_of(size)}.",
+                    expected=f"{name} {before + after + 1} or more",
                     because="not one position would be left",
                     mend=f"crop less than {value_of(size)} along {name}",
                 )
             inputs = inputs.replace(**{name: left})
         return inputs
+
+    def spatial_readings(self, inputs: Axes) -> list[Reading]:
+        return [Reading(1, ((before, before),)) for before, _ in self.pairs]
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = self.channels_second(inputs)
@@ -187,6 +194,9 @@ class UpSampling(SpatialLayer):
             inputs = inputs.replace(**{name: None if size is None else size * times})
         return inputs
 
+    def spatial_readings(self, inputs: Axes) -> list[Reading]:
+        return [Reading(1, ((0, 0),) * times) for times in self.repeats]
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         self.expect_axes(inputs)
         if self.rank > 1 and inputs.dtype.is_floating_point:
@@ -242,6 +252,14 @@ class UpSampling2D(UpSampling):
             )
         self.interpolation = interpolation
 
+    def spatial_readings(self, inputs: Axes) -> list[Reading]:
+        if self.interpolation == "nearest":
+            return super().spatial_readings(inputs)
+        beside = 1 if self.interpolation == "bicubic" else 0
+        return [
+            Reading(1, tuple(_neighbours(place, times, beside) for place in range(times))) for times in self.repeats
+        ]
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.interpolation == "nearest":
             return super().call(inputs)
@@ -249,6 +267,14 @@ class UpSampling2D(UpSampling):
             return self._interpolate(inputs, self.interpolation, align_corners=False)
         between = self._interpolate(inputs.to(self._compute_type), self.interpolation, align_corners=False)
         return between.round().to(inputs.dtype)  # whole numbers stay whole, as in Keras
+
+
+def _neighbours(place: int, times: int, beside: int) -> tuple[int, int]:
+    """The positions between which an enlarged one lies, at (place + ½)/times − ½, and `beside` more on either side."""
+    doubled = 2 * place + 1 - times  # 2·times times as far from position 0
+    if doubled % (2 * times) == 0:
+        return doubled // (2 * times), doubled // (2 * times)
+    return doubled // (2 * times) - beside, doubled // (2 * times) + 1 + beside
 
 
 @public("layers")

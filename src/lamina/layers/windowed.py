@@ -12,7 +12,7 @@ from lamina.base.errors import ShapeError
 from lamina.engine.layout import channels_second
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank
-from lamina.shapes import Axes, TransposedWindow, Window
+from lamina.shapes import Axes, Reading, Readings, Size, TransposedWindow, Window, value_of
 from lamina.shapes.axes import SPATIAL
 
 
@@ -53,9 +53,21 @@ class SpatialLayer(Layer):
             try:
                 inputs = inputs.replace(**{name: window.output(inputs[name])})
             except ShapeError as error:
-                error.headline = f"{self.title}: along {name}, {error.headline}"
+                error.headline = f"{self.title}: along {name}, {error.headline}."
+                error.expected = f"{name} {error.expected}"
                 raise
         return inputs
+
+    def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
+        return 0
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return [dict(zip(self.spatial_names, self.spatial_readings(inputs[0]), strict=False))]
+
+    def spatial_readings(self, inputs: Axes) -> list[Reading]:
+        """One for each spatial axis, through the windows; a layer without windows takes all positions together."""
+        windows = zip(self.spatial_names, getattr(self, "windows", ()), strict=False)
+        return [window.reading(value_of(inputs[name])) for name, window in windows]
 
 
 def padding_name(value: Any, allowed: tuple[str, ...], what: str) -> str:

@@ -3,11 +3,15 @@
 from lamina.shapes.axes import Axes, axis_names
 from lamina.shapes.broadcasting import broadcast, multiply, total
 from lamina.shapes.dim import Dim, Size, ceil_div, maximum, value_of
-from lamina.shapes.window import TransposedWindow, Window, window
+from lamina.shapes.window import FIRST, HERE, Reading, Readings, TransposedWindow, Window, window
 
 __all__ = [
+    "FIRST",
+    "HERE",
     "Axes",
     "Dim",
+    "Reading",
+    "Readings",
     "Size",
     "TransposedWindow",
     "Window",

@@ -37,7 +37,9 @@ def _meet(sizes: list[Size], axis: int, shapes: Sequence[Sequence[Size]]) -> Siz
             raise ShapeError(
                 f"sizes {kept} and {value} do not meet",
                 received=plain,
+                expected="on every axis, counted from the last, equal sizes or 1",
                 because=f"at axis {axis} the sizes are {kept} and {value}; they must be equal, or one of them 1",
+                mend="bring both to one shape (reshape, transpose), or add an axis of 1 (expand_dims) where they differ",
             )
     return chosen
 

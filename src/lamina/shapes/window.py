@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, lcm
 from typing import Any
 
 from lamina.base.errors import ShapeError
@@ -50,10 +52,17 @@ class Window:
             reach = f"{self.reach}" if self.dilation == 1 else f"{self.reach} (kernel {self.kernel}, dilated)"
             raise ShapeError(
                 f"a window of {reach} does not fit into {size}",
+                expected=f"{self.reach - sum(self.pads(size))} or more",
                 because=f"the window of {reach} is larger than the {size} positions it slides over",
                 mend='padding="same", a smaller kernel, or a larger input',
             )
         return result
+
+    def reading(self, n: int | None) -> Reading:
+        """The input positions that an output position reads, on an axis of `n` positions."""
+        unknown = self.padding == "same" and n is None and self.stride > 1
+        before = (self.reach - 1) // 2 if unknown or (n is None and self.padding == "same") else self.pads(n)[0]
+        return Reading(self.stride, ((-before, self.reach - 1 - before),), anchored=not unknown)
 
     def pads(self, n: int | None) -> tuple[int, int]:
         """Zeros before and after `n` positions. For "same" they depend on `n` when the stride is above 1."""
@@ -99,3 +108,87 @@ class TransposedWindow:
             return total([n * self.stride, max(self.reach - self.stride, 0)])
         cut = 2 * (self.reach // 2) if self.padding == "same" else 0
         return total([multiply([n - 1, self.stride]), self.reach - cut + self.output_padding])
+
+    def reading(self, n: int | None = None) -> Reading:
+        """The input positions that an output position reads: those whose kernel reaches it."""
+        places = [position + self.crop for position in range(self.stride)]
+        intervals = tuple((-((self.reach - 1 - place) // self.stride), place // self.stride) for place in places)
+        return Reading(1, intervals)
+
+    @property
+    def crop(self) -> int:
+        """Positions that are left out in front, of those over which the first position is spread."""
+        if self.padding == "valid":
+            return 0
+        if self.output_padding is not None:  # half of what it adds lies in front, as in Keras
+            return max(self.reach // 2 - (self.output_padding + 1) // 2, 0)
+        return max(self.reach - self.stride, 0) // 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which positions of its input's axis an output position reads.
+
+    The output positions 0, 1, ... read `intervals` (first and last position, both counted; negative ones lie in the
+    padding); after the last interval they begin again, `step` positions further. One interval for a window, several
+    for an enlargement; a step of 0 is the same for all. `anchored` is False where the extent is known and the place is
+    not ("same" padding of an open size).
+
+    >>> reading = Window(3, stride=2, padding="same").reading(8)
+    >>> reading.interval(1), reading.size, reading.stride
+    ((2, 4), 3, Fraction(2, 1))
+    """
+
+    step: int = 1
+    intervals: tuple[tuple[int, int], ...] = ((0, 0),)
+    anchored: bool = True
+
+    @property
+    def period(self) -> int:
+        """Output positions until the intervals begin again."""
+        return len(self.intervals)
+
+    def interval(self, position: int) -> tuple[int, int]:
+        """The first and the last position that an output position reads."""
+        rounds, place = divmod(position, self.period)
+        first, last = self.intervals[place]
+        return first + self.step * rounds, last + self.step * rounds
+
+    @property
+    def size(self) -> int:
+        """Positions from the first to the last that one output position reads, at most."""
+        return max(last - first + 1 for first, last in self.intervals)
+
+    @property
+    def stride(self) -> Fraction:
+        """Positions of the input from one output position to the next, on average."""
+        return Fraction(self.step, self.period)
+
+    @property
+    def offset(self) -> int:
+        """The first position that output position 0 reads; negative in the padding."""
+        return self.intervals[0][0]
+
+    def after(self, before: Reading) -> Reading:
+        """What is read of the input of a layer that reads by `before` and is followed by one that reads by this."""
+        rounds = before.period // gcd(self.step, before.period) if self.step else 1
+        places = (self.interval(position) for position in range(self.period * rounds))
+        return Reading(
+            before.step * (self.step * rounds // before.period),
+            tuple((before.interval(first)[0], before.interval(last)[1]) for first, last in places),
+            self.anchored and before.anchored,
+        )
+
+    def joined(self, other: Reading) -> Reading | None:
+        """What two paths read together; None where they move at different strides."""
+        if self.stride != other.stride:
+            return None
+        period = lcm(self.period, other.period)
+        pairs = [(self.interval(position), other.interval(position)) for position in range(period)]
+        hull = tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in pairs)
+        return Reading(self.step * (period // self.period), hull, self.anchored and other.anchored)
+
+
+Readings = list[dict[str, Reading | None]]  # for each input, by axis name
+HERE = Reading()  # every position reads itself
+FIRST = Reading(step=0)  # every position reads the only one there is: an axis of 1 that is stretched
