@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _counts: dict[str, int] = {}
 
@@ -23,6 +25,17 @@ def auto_name(prefix: str) -> str:
     count = _counts.get(prefix, 0)
     _counts[prefix] = count + 1
     return prefix if count == 0 else f"{prefix}_{count}"
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Names given inside do not count: afterwards the counters go on as before."""
+    before = dict(_counts)
+    try:
+        yield
+    finally:
+        _counts.clear()
+        _counts.update(before)
 
 
 def reset_names() -> None:

@@ -296,7 +296,7 @@ def _explain(call: Call, field: ReceptiveField | None) -> LayerExplanation:
         tuple(axes.names for axes in call.inputs),
         tuple(tensor.shape for tensor in call.produced),
         axes,
-        tuple(_weights_of(operation)) if isinstance(operation, Layer) else (),
+        tuple(weights_of(operation)) if isinstance(operation, Layer) else (),
         note,
         None if call.graph is None else explain_model(operation),
         products,
@@ -322,7 +322,7 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
-def _weights_of(layer: Any) -> Iterator[WeightFormula]:
+def weights_of(layer: Any) -> Iterator[WeightFormula]:
     for weight in layer.weights:
         axes = getattr(weight, "axes", None)
         yield WeightFormula(weight_name(weight), tuple(weight.shape), axes, bool(weight.requires_grad))

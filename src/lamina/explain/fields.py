@@ -68,6 +68,7 @@ class FieldAxis:
     input: str = ""
     unknown: str = ""
     reading: Reading | None = None
+    position: int | None = None  # which axis of the layer's output the field goes along
 
     def interval(self, position: int) -> tuple[int, int]:
         """The input positions from the first to the last on which an output position depends (also in the padding).
@@ -173,7 +174,7 @@ def receptive_field(model: Any, layer: Any = None) -> ReceptiveField:
 
 def fields_of(graph: Graph) -> dict[int, ReceptiveField]:
     """The receptive field of every tensor of a graph, by its id."""
-    sources = _sources(graph)
+    sources = spatial_axes(graph)
     starts: list[State] = [{} for _ in graph.inputs]
     for number, axis in sources:
         starts[number][number, axis] = _Carried(axis, HERE)
@@ -210,11 +211,11 @@ def _field_axis(name: str, input_name: str, place: Any) -> FieldAxis:
     if isinstance(place, _Carried):
         reading = place.reading
         offset = reading.offset if reading.anchored else None
-        return FieldAxis(name, reading.size, reading.stride, offset, input_name, reading=reading)
+        return FieldAxis(name, reading.size, reading.stride, offset, input_name, reading=reading, position=place.axis)
     return FieldAxis(name, None, input=input_name)
 
 
-def _sources(graph: Graph) -> dict[Source, tuple[str, str]]:
+def spatial_axes(graph: Graph) -> dict[Source, tuple[str, str]]:
     """The spatial axes of a graph's inputs, each with the names of input and axis, as the first layer gives them."""
     found: dict[Source, tuple[str, str]] = {}
     for number, tensor in enumerate(graph.inputs):

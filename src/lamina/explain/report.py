@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from lamina.explain.table import Table, fold, terminal_width
+from lamina.explain.table import Table, terminal_width
 
 
 class Report:
@@ -26,11 +27,26 @@ class Report:
 
     def __str__(self) -> str:
         width = terminal_width()
-        texts = (str(part) if isinstance(part, Table) else "\n".join(fold(part, width)) for part in self.parts())
-        return "\n".join(texts)
+        return "\n".join(str(part) if isinstance(part, Table) else _wrapped(part, width) for part in self.parts())
 
     def _repr_html_(self) -> str:
         return "".join(
             part._repr_html_() if isinstance(part, Table) else f"<pre>{html.escape(part)}</pre>"
             for part in self.parts()
         )
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line in lines of at most `width`, all as far indented as it is."""
+    if len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    lines = textwrap.wrap(
+        line.strip(),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)

@@ -105,9 +105,9 @@ class Table:
                 widths[index] += 1
         lines = list(_drawn(self, titles, rows, widths, _ASCII_BOX if plain("┏") != "┏" else boxes.HEAVY_HEAD))
         if self.title:
-            lines[:0] = fold(plain(self.title), limit)
+            lines[:0] = _fold(plain(self.title), limit)
         for line in self.footer:
-            lines += fold(plain(line), limit)
+            lines += _fold(plain(line), limit)
         return "\n".join(line.rstrip() for line in lines)
 
     def __str__(self) -> str:
@@ -187,7 +187,7 @@ def _html(text: str) -> str:
 
 
 def _indented(cells: tuple[str, ...], indent: int, corner: str) -> tuple[str, ...]:
-    """Marks the first cell of a nested layer; `fold` repeats the leading blanks on the lines that follow."""
+    """Marks the first cell of a nested layer; `_fold` repeats the leading blanks on the lines that follow."""
     return (f"{'   ' * indent}{corner} {cells[0]}", *cells[1:]) if indent else cells
 
 
@@ -226,7 +226,7 @@ def _hang(line: str) -> int:
     return cell_len(mark.group()) if mark else 0
 
 
-def fold(text: str, width: int) -> list[str]:
+def _fold(text: str, width: int) -> list[str]:
     """Lines of at most `width` that hold the whole text; lines that fit are left as they are."""
     folded: list[str] = []
     for line in text.split("\n"):
@@ -273,7 +273,7 @@ def _drawn(
         return left + crossing.join(line * (width + 2) for width in widths) + right
 
     def lines_of(cells: tuple[str, ...], left: str, vertical: str, right: str) -> Iterable[str]:
-        columns = [fold(cell, width) for cell, width in zip(cells, widths, strict=True)]
+        columns = [_fold(cell, width) for cell, width in zip(cells, widths, strict=True)]
         for parts in itertools.zip_longest(*columns, fillvalue=""):
             aligned = (
                 _aligned(part, width, column.align)
@@ -300,7 +300,7 @@ def _drawn(
             }[before.section, row.section]
             yield rule(box.row_left, box.row_horizontal, crossing, box.row_right)
         if row.section:
-            for line in fold(row.cells[0], whole):
+            for line in _fold(row.cells[0], whole):
                 yield f"{box.mid_left} {_aligned(line, whole, 'left')} {box.mid_right}"
         else:
             yield from lines_of(row.cells, box.mid_left, box.mid_vertical, box.mid_right)
@@ -330,6 +330,21 @@ def format_count(count: int) -> str:
     '1,234,567'
     """
     return f"{count:,}"
+
+
+def format_short(count: int) -> str:
+    """A large count with three digits and its thousands as a letter: K, M, G, T.
+
+    >>> from lamina.explain.table import format_short
+    >>> format_short(118013952), format_short(3857973248), format_short(640)
+    ('118 M', '3.86 G', '640')
+    """
+    size, unit = float(count), ""
+    for unit in ("", " K", " M", " G", " T"):
+        if size < 999.5 or unit == " T":
+            break
+        size /= 1000
+    return f"{size:.3g}{unit}" if unit else str(count)
 
 
 def format_bytes(size: float) -> str:

@@ -28,11 +28,11 @@ def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[
         from lamina.models.rebuilding import rebuild
 
         return rebuild(model, input_tensors, clone_function)
-    with custom_object_scope(_classes_in(model)):
+    with custom_object_scope(classes_in(model)):
         return type(model).from_config(model.get_config())
 
 
-def _classes_in(model: Any) -> dict[str, Any]:
+def classes_in(model: Any) -> dict[str, Any]:
     """The classes of the model's layers by name: in the same process they need no registration."""
     found: dict[str, Any] = {}
     for layer in model._flatten_layers():
@@ -43,7 +43,7 @@ def _classes_in(model: Any) -> dict[str, Any]:
 
 def copy_model(model: Any, memo: dict[int, Any]) -> Any:
     """What `copy.deepcopy` of a functional model gives: the same architecture and the same weights, not shared."""
-    with custom_object_scope(_classes_in(model)):
+    with custom_object_scope(classes_in(model)):
         twin = type(model).from_config(model.get_config())
     memo[id(model)] = twin
     with torch.no_grad():

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lamina.base import tree
 from lamina.base.errors import LaminaError
-from lamina.graph.function import symbolic_leaves
+from lamina.graph.function import Graph, symbolic_leaves
 from lamina.graph.keras_tensor import KerasTensor
-from lamina.graph.node import Operation
+from lamina.graph.node import Node, Operation
 from lamina.layers.input_layer import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.functional import Functional
 from lamina.models.sequential import Sequential
 
 Clone = Callable[[Any], Any]
+Replayed = Callable[[Node, tuple[Any, ...], dict[str, Any]], Any]
 
 
 def rebuild(model: Any, input_tensors: Any = None, clone_function: Clone | None = None) -> Any:
@@ -75,21 +76,34 @@ def _rebuilt_functional(model: Functional, input_tensors: Any, clone: Clone) -> 
     starts = symbolic_leaves(inputs, "input_tensors")
     if len(starts) != len(model.inputs):
         raise ValueError(f"{model.title} has {len(model.inputs)} inputs; input_tensors has {len(starts)}.")
-    made = {id(old): new for old, new in zip(model.inputs, starts, strict=True)}
     copies: dict[int, Any] = {}
 
-    def renewed(structure: Any) -> Any:
-        return tree.map_structure(lambda leaf: made.get(id(leaf), leaf), structure)
-
-    for node in model.graph.topology.nodes:
-        if node.is_input or all(id(tensor) in made for tensor in node.output_tensors):
-            continue
+    def call(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         operation = node.operation
         if id(operation) not in copies:
             is_function = isinstance(operation, Operation)
             copies[id(operation)] = (
                 Operation(operation.function, name=operation.name) if is_function else clone(operation)
             )
-        outputs = copies[id(operation)](*renewed(node.args), **renewed(node.kwargs))
+        return copies[id(operation)](*args, **kwargs)
+
+    return Functional(inputs, replay(model.graph, starts, call), name=model.name)
+
+
+def replay(graph: Graph, starts: Sequence[KerasTensor], call: Replayed) -> Any:
+    """Makes the calls of a graph once more on other inputs, one after the other; returns what stands for its outputs.
+
+    `call(node, args, kwargs)` is asked for each call of the graph, in an order in which they can run; its arguments are
+    what earlier calls returned in place of the graph's own tensors.
+    """
+    made = {id(old): new for old, new in zip(graph.inputs, starts, strict=True)}
+
+    def renewed(structure: Any) -> Any:
+        return tree.map_structure(lambda leaf: made.get(id(leaf), leaf), structure)
+
+    for node in graph.topology.nodes:
+        if node.is_input or all(id(tensor) in made for tensor in node.output_tensors):
+            continue
+        outputs = call(node, renewed(node.args), renewed(node.kwargs))
         made.update((id(old), new) for old, new in zip(node.output_tensors, tree.flatten(outputs), strict=True))
-    return Functional(inputs, renewed(model.output), name=model.name)
+    return renewed(graph.output_structure)

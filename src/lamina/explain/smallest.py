@@ -1,0 +1,303 @@
+"""`model.minimum_input()`: the smallest image on which every layer still has a position, and who sets the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial, reduce
+from math import gcd
+from typing import Any
+
+from lamina.base import tree
+from lamina.base.errors import LaminaError
+from lamina.explain.calls import Call
+from lamina.explain.fields import FieldAxis, ReceptiveField, Source, fields_of, spatial_axes
+from lamina.explain.report import Report
+from lamina.explain.table import Column, Table
+from lamina.explain.trace import Shape, apart, copied, graph_of
+from lamina.graph.function import Graph
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.graph.node import Node, node_of
+from lamina.layers.spatial import ZeroPadding
+from lamina.models.rebuilding import replay
+
+_LARGEST = 4096  # positions up to which a size that works is looked for
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The first layer at which `stride` positions of the input have become one.
+
+    `real_from`: the smallest input size on which the layer has more than one position to take together; below it, the
+    layer hands on the one position there is.
+    """
+
+    layer: str
+    stride: int
+    real_from: int
+
+
+@dataclass(frozen=True)
+class AxisMinimum:
+    """The bound along one axis of an input, in positions.
+
+    `size`: the smallest that works. `bound`: the layer that has no position on a smaller input and why; "" where one
+    position is enough. `step`: sizes go by multiples of it, 1 where every larger size works.
+    """
+
+    name: str
+    size: int
+    bound: str = ""
+    reason: str = ""
+    step: int = 1
+    total_stride: int = 1
+    stages: tuple[Stage, ...] = ()
+    input: str = ""
+
+
+@dataclass(frozen=True)
+class MinimumInput(Report):
+    """The smallest input of a model, axis by axis."""
+
+    model: str
+    axes: tuple[AxisMinimum, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The smallest size by axis: {"height": 32, "width": 32}."""
+        return {axis.name: axis.size for axis in self.axes}
+
+    @property
+    def total_stride(self) -> tuple[int, ...]:
+        """Positions of the input that become one, by axis."""
+        return tuple(axis.total_stride for axis in self.axes)
+
+    def parts(self) -> Iterator[str | Table]:
+        if not self.axes:
+            yield f"The inputs of {self.model!r} have no height, width, depth or steps."
+            return
+        smallest = "×".join(str(axis.size) for axis in self.axes)
+        yield f"{self.model}: the smallest input is {smallest} ({', '.join(axis.name for axis in self.axes)})."
+        for group in self._alike():
+            yield from _axis_lines(group)
+
+    def _alike(self) -> list[list[AxisMinimum]]:
+        """The axes in groups of which the same is to be said."""
+        groups: list[list[AxisMinimum]] = []
+        for axis in self.axes:
+            same = next((group for group in groups if _facts(group[0]) == _facts(axis)), None)
+            same.append(axis) if same is not None else groups.append([axis])
+        return groups
+
+    def to_dict(self) -> dict[str, Any]:
+        axes = [vars(axis) | {"stages": [vars(stage) for stage in axis.stages]} for axis in self.axes]
+        return {"model": self.model, "axes": axes}
+
+
+def _facts(axis: AxisMinimum) -> tuple[Any, ...]:
+    return axis.size, axis.bound, axis.step, axis.total_stride, axis.stages
+
+
+def _axis_lines(group: list[AxisMinimum]) -> Iterator[str | Table]:
+    axis, names = group[0], " and ".join(one.name for one in group)
+    if axis.bound:
+        yield f"  {names}: {axis.bound!r} sets the bound; at {axis.size - 1}, {axis.reason}."
+    else:
+        yield f"  {names}: one position is enough for every layer."
+    if axis.step > 1:
+        yield f"  {names}: multiples of {axis.step}; between them, branches that are joined do not meet."
+    if axis.total_stride == 1:
+        yield f"  {names}: total stride 1, nothing is down-sampled."
+        return
+    yield f"  {names}: total stride {axis.total_stride}; so many positions of the input become one."
+    columns = [Column("Down-sampling"), Column("Stride so far", "right"), Column("Real from size", "right")]
+    yield Table(columns, [(stage.layer, str(stage.stride), str(stage.real_from)) for stage in axis.stages], lines=False)
+
+
+def minimum_input(model: Any) -> MinimumInput:
+    """The smallest height and width (depth, steps) on which every layer has a position, and the layers that set it.
+
+    Each axis is looked at by itself, the others being large. The sizes are those of the shape rules; weights made for
+    one size (a Dense behind Flatten) do not count: the model would be built for the smaller input. Errors: a
+    LaminaError for a model without a graph, and where no size up to 4,096 works.
+
+    >>> import lamina
+    >>> x = lamina.Input((64, 64, 3))
+    >>> y = lamina.layers.MaxPooling2D(4, name="pool")(lamina.layers.Conv2D(8, 3, name="conv")(x))
+    >>> found = lamina.Model(x, y, name="small").minimum_input()
+    >>> found.sizes, found.total_stride, found.axes[0].bound
+    ({'height': 6, 'width': 6}, (4, 4), 'pool')
+    """
+    graph = graph_of(model)
+    axes = spatial_axes(graph)
+    with apart(model):
+        sizes = _Sizes(graph)
+        try:
+            found = _minima(sizes, list(axes), model.name)
+        except LaminaError:
+            inputs = dict.fromkeys(number for number, _ in axes)
+            if len(inputs) < 2:
+                raise
+            groups = [[source for source in axes if source[0] == number] for number in inputs]
+            found = {source: one for group in groups for source, one in _minima(sizes, group, model.name).items()}
+        stages = _stages(sizes, max((one.size for one in found.values()), default=1))
+        return MinimumInput(
+            model.name, tuple(_completed(found[source], stages[source], sizes, source) for source in axes)
+        )
+
+
+Shapes = dict[int, Shape]  # of every tensor, by its id
+
+
+class _Sizes:
+    """The sizes of all tensors of a graph on inputs of other sizes, by the rules of unbuilt copies."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self._copies: dict[int, Any] = {}
+        self._known: dict[tuple[Shape, ...], tuple[Shapes, Call | None, str]] = {}
+
+    def at(self, sizes: dict[Source, int]) -> tuple[Shapes, Call | None, str]:
+        """The shapes up to the call that fails, if one does, and why it does."""
+        inputs = [list(tensor.shape) for tensor in self.graph.inputs]
+        for (number, axis), size in sizes.items():
+            inputs[number][axis] = size
+        key = tuple(map(tuple, inputs))
+        if key not in self._known:
+            self._known[key] = self._walk(key)
+        return self._known[key]
+
+    def works(self, sizes: dict[Source, int]) -> bool:
+        return self.at(sizes)[1] is None
+
+    def _walk(self, inputs: tuple[Shape, ...]) -> tuple[Shapes, Call | None, str]:
+        shapes: Shapes = {id(tensor): shape for tensor, shape in zip(self.graph.inputs, inputs, strict=True)}
+        failed: Call | None = None
+
+        def call(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            nonlocal failed
+            failed = Call.of(node)
+            outputs = self._outputs(node, args, kwargs)
+            for own, other in zip(node.output_tensors, tree.flatten(outputs), strict=True):
+                shapes[id(own)] = other.shape
+            return outputs
+
+        starts = [KerasTensor(shape, own.dtype) for shape, own in zip(inputs, self.graph.inputs, strict=True)]
+        try:
+            replay(self.graph, starts, call)
+        except (ValueError, TypeError, LaminaError) as error:
+            reason = getattr(error, "because", None) or str(error).split("\n")[0]
+            return shapes, failed, " ".join(reason.split())
+        return shapes, None, ""
+
+    def _outputs(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        own = Call.of(node)
+        if own.graph is not None:
+            received = Call(node.operation, args, kwargs, None).received
+            inner, failed, reason = _Sizes(own.graph)._walk(tuple(tensor.shape for tensor in received))
+            if failed is not None:
+                raise LaminaError(f"inside, {failed.operation.name!r}: {reason}")
+            return [KerasTensor(inner[id(tensor)], tensor.dtype) for tensor in own.graph.outputs]
+        if not own.has_rule:
+            return copied(node.operation).compute_output_spec(*args, **kwargs)
+        copy = self._copies.get(id(node.operation))
+        if copy is None:
+            copy = self._copies[id(node.operation)] = copied(node.operation)
+        made = Call(copy, args, kwargs, None).outputs
+        return [KerasTensor(axes.shape, own.dtype) for axes, own in zip(made, node.output_tensors, strict=True)]
+
+
+def _minima(sizes: _Sizes, sources: list[Source], model: str) -> dict[Source, AxisMinimum]:
+    """The smallest size of each axis: that of all together, unless an axis can be smaller than the others."""
+    if not sources:
+        return {}
+    common = _smallest(lambda size: sizes.works(dict.fromkeys(sources, size)))
+    if common is None:
+        raise LaminaError(f"The model {model!r} works for no height or width up to {_LARGEST:,} that all axes share.")
+    large = dict.fromkeys(sources, 8 * common)
+    found = {}
+    for source in sources:
+        size = common
+        if common > 1 and sizes.works({**large, source: common - 1}):
+            size = _smallest(partial(_works_alone, sizes, large, source)) or common
+        bound, reason = _bound(sizes, {**large, source: size - 1}) if size > 1 else ("", "")
+        found[source] = AxisMinimum("", size, bound, reason)
+    return found
+
+
+def _works_alone(sizes: _Sizes, large: dict[Source, int], source: Source, size: int) -> bool:
+    return sizes.works({**large, source: size})
+
+
+def _smallest(works: Callable[[int], bool]) -> int | None:
+    """The smallest size that works, by doubling and halving; where larger ones fail again, by trying all below."""
+    size = 1
+    while not works(size):
+        size *= 2
+        if size > _LARGEST:
+            return None
+    low, high = size // 2, size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high
+
+
+def _bound(sizes: _Sizes, smaller: dict[Source, int]) -> tuple[str, str]:
+    _, failed, reason = sizes.at(smaller)
+    return (failed.operation.name if failed is not None else ""), reason
+
+
+def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
+    """For each spatial axis, the layers at which the stride reaches a new height. `least` is a size that works."""
+    fields = fields_of(sizes.graph)
+    axes = spatial_axes(sizes.graph)
+
+    def positions(tensor: KerasTensor, axis: int, size: int) -> int:
+        shapes, _, _ = sizes.at(dict.fromkeys(axes, max(size, least)))
+        return shapes[id(tensor)][axis] or 1
+
+    found: dict[Source, list[Stage]] = {}
+    for source, (input_name, name) in axes.items():
+        stride, found[source] = Fraction(1), []
+        for node in sizes.graph.topology.nodes:
+            along = _along(fields[id(node.output_tensors[0])], input_name, name)
+            if along is None or along.stride is None or along.stride <= stride:
+                continue
+            stride, read = along.stride, _before_padding(node.input_tensors[0])
+            axis = _along(fields[id(read)], input_name, name).position  # type: ignore[union-attr]
+            real = _smallest(lambda size, read=read, axis=axis: positions(read, axis, size) > 1)
+            if real is not None:
+                found[source].append(Stage(node.operation.name, int(stride), real))
+    return found
+
+
+def _along(field: ReceptiveField, input_name: str, name: str) -> FieldAxis | None:
+    """The axis of a receptive field that still has positions along an axis of an input."""
+    named = (axis for axis in field.axes if (axis.input, axis.name) == (input_name, name))
+    return next((axis for axis in named if axis.position is not None), None)
+
+
+def _before_padding(tensor: KerasTensor) -> KerasTensor:
+    """The tensor whose positions a window takes together: zeros around it are none."""
+    while tensor._keras_history is not None and isinstance(tensor._keras_history.operation, ZeroPadding):
+        tensor = node_of(tensor).input_tensors[0]
+    return tensor
+
+
+def _completed(minimum: AxisMinimum, stages: list[Stage], sizes: _Sizes, source: Source) -> AxisMinimum:
+    input_name, name = spatial_axes(sizes.graph)[source]
+    total = max((stage.stride for stage in stages), default=1)
+    step = _step(sizes, source, minimum.size, total)
+    real = tuple(replace(stage, real_from=max(stage.real_from, minimum.size)) for stage in stages)
+    return replace(minimum, name=name, input=input_name, stages=real, total_stride=total, step=step)
+
+
+def _step(sizes: _Sizes, source: Source, least: int, stride: int) -> int:
+    """The multiple by which sizes go; 1 where every size from the smallest on works."""
+    works = partial(_works_alone, sizes, dict.fromkeys(spatial_axes(sizes.graph), 8 * least), source)
+    if all(works(least + more) for more in (1, 2, 3)):
+        return 1
+    working = [size for size in range(least, least + 2 * stride + 1) if works(size)]
+    return reduce(gcd, (size - least for size in working)) or 1
