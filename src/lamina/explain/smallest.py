@@ -142,9 +142,8 @@ def minimum_input(model: Any) -> MinimumInput:
             groups = [[source for source in axes if source[0] == number] for number in inputs]
             found = {source: one for group in groups for source, one in _minima(sizes, group, model.name).items()}
         stages = _stages(sizes, max((one.size for one in found.values()), default=1))
-        return MinimumInput(
-            model.name, tuple(_completed(found[source], stages[source], sizes, source) for source in axes)
-        )
+        completed = [_completed(found[source], stages[source], sizes, source) for source in axes]
+    return MinimumInput(model.name, tuple(completed))
 
 
 Shapes = dict[int, Shape]  # of every tensor, by its id
@@ -254,9 +253,9 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
     fields = fields_of(sizes.graph)
     axes = spatial_axes(sizes.graph)
 
-    def positions(tensor: KerasTensor, axis: int, size: int) -> int:
+    def takes_several(tensor: KerasTensor, axis: int, size: int) -> bool:
         shapes, _, _ = sizes.at(dict.fromkeys(axes, max(size, least)))
-        return shapes[id(tensor)][axis] or 1
+        return (shapes[id(tensor)][axis] or 1) > 1
 
     found: dict[Source, list[Stage]] = {}
     for source, (input_name, name) in axes.items():
@@ -267,7 +266,7 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
                 continue
             stride, read = along.stride, _before_padding(node.input_tensors[0])
             axis = _along(fields[id(read)], input_name, name).position  # type: ignore[union-attr]
-            real = _smallest(lambda size, read=read, axis=axis: positions(read, axis, size) > 1)
+            real = _smallest(partial(takes_several, read, axis))
             if real is not None:
                 found[source].append(Stage(node.operation.name, int(stride), real))
     return found
