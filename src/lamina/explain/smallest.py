@@ -23,6 +23,7 @@ from lamina.layers.spatial import ZeroPadding
 from lamina.models.rebuilding import replay
 
 _LARGEST = 4096  # positions up to which a size that works is looked for
+_LARGEST_STEP = 128  # positions by which sizes may go
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def _axis_lines(group: list[AxisMinimum]) -> Iterator[str | Table]:
     yield f"  {names}: total stride {axis.total_stride}; so many positions of the input become one."
     columns = [Column("Down-sampling"), Column("Stride so far", "right"), Column("Real from size", "right")]
     yield Table(columns, [(stage.layer, str(stage.stride), str(stage.real_from)) for stage in axis.stages], lines=False)
+    yield "On inputs smaller than its last number, a layer finds a single position and hands it on."
 
 
 def minimum_input(model: Any) -> MinimumInput:
@@ -142,11 +144,25 @@ def minimum_input(model: Any) -> MinimumInput:
             groups = [[source for source in axes if source[0] == number] for number in inputs]
             found = {source: one for group in groups for source, one in _minima(sizes, group, model.name).items()}
         stages = _stages(sizes, max((one.size for one in found.values()), default=1))
-        completed = [_completed(found[source], stages[source], sizes, source) for source in axes]
+        completed = [_completed(found[source], stages[source], *names) for source, names in axes.items()]
     return MinimumInput(model.name, tuple(completed))
 
 
-Shapes = dict[int, Shape]  # of every tensor, by its id
+@dataclass(frozen=True)
+class _Walk:
+    """The shape of every tensor, by its id, up to the call that fails, if one does, and why it does."""
+
+    shapes: dict[int, Shape]
+    failed: str = ""
+    reason: str = ""
+
+
+class _FailedInside(LaminaError):
+    """A layer of a nested model has no position."""
+
+    def __init__(self, walk: _Walk):
+        super().__init__(walk.reason)
+        self.walk = walk
 
 
 class _Sizes:
@@ -155,28 +171,29 @@ class _Sizes:
     def __init__(self, graph: Graph):
         self.graph = graph
         self._copies: dict[int, Any] = {}
-        self._known: dict[tuple[Shape, ...], tuple[Shapes, Call | None, str]] = {}
+        self._known: dict[tuple[Shape, ...], _Walk] = {}
 
-    def at(self, sizes: dict[Source, int]) -> tuple[Shapes, Call | None, str]:
-        """The shapes up to the call that fails, if one does, and why it does."""
+    def at(self, sizes: dict[Source, int]) -> _Walk:
         inputs = [list(tensor.shape) for tensor in self.graph.inputs]
         for (number, axis), size in sizes.items():
             inputs[number][axis] = size
-        key = tuple(map(tuple, inputs))
-        if key not in self._known:
-            self._known[key] = self._walk(key)
-        return self._known[key]
+        return self.on(tuple(map(tuple, inputs)))
 
     def works(self, sizes: dict[Source, int]) -> bool:
-        return self.at(sizes)[1] is None
+        return not self.at(sizes).failed
 
-    def _walk(self, inputs: tuple[Shape, ...]) -> tuple[Shapes, Call | None, str]:
-        shapes: Shapes = {id(tensor): shape for tensor, shape in zip(self.graph.inputs, inputs, strict=True)}
-        failed: Call | None = None
+    def on(self, inputs: tuple[Shape, ...]) -> _Walk:
+        if inputs not in self._known:
+            self._known[inputs] = self._walk(inputs)
+        return self._known[inputs]
+
+    def _walk(self, inputs: tuple[Shape, ...]) -> _Walk:
+        shapes: dict[int, Shape] = {id(tensor): shape for tensor, shape in zip(self.graph.inputs, inputs, strict=True)}
+        called = ""
 
         def call(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            nonlocal failed
-            failed = Call.of(node)
+            nonlocal called
+            called = node.operation.name
             outputs = self._outputs(node, args, kwargs)
             for own, other in zip(node.output_tensors, tree.flatten(outputs), strict=True):
                 shapes[id(own)] = other.shape
@@ -185,26 +202,29 @@ class _Sizes:
         starts = [KerasTensor(shape, own.dtype) for shape, own in zip(inputs, self.graph.inputs, strict=True)]
         try:
             replay(self.graph, starts, call)
+        except _FailedInside as error:
+            return _Walk(shapes, f"{called}/{error.walk.failed}", error.walk.reason)
         except (ValueError, TypeError, LaminaError) as error:
             reason = getattr(error, "because", None) or str(error).split("\n")[0]
-            return shapes, failed, " ".join(reason.split())
-        return shapes, None, ""
+            return _Walk(shapes, called, " ".join(reason.split()))
+        return _Walk(shapes)
 
     def _outputs(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         own = Call.of(node)
-        if own.graph is not None:
-            received = Call(node.operation, args, kwargs, None).received
-            inner, failed, reason = _Sizes(own.graph)._walk(tuple(tensor.shape for tensor in received))
-            if failed is not None:
-                raise LaminaError(f"inside, {failed.operation.name!r}: {reason}")
-            return [KerasTensor(inner[id(tensor)], tensor.dtype) for tensor in own.graph.outputs]
-        if not own.has_rule:
+        if not own.has_rule and own.graph is None:
             return copied(node.operation).compute_output_spec(*args, **kwargs)
-        copy = self._copies.get(id(node.operation))
-        if copy is None:
-            copy = self._copies[id(node.operation)] = copied(node.operation)
-        made = Call(copy, args, kwargs, None).outputs
-        return [KerasTensor(axes.shape, own.dtype) for axes, own in zip(made, node.output_tensors, strict=True)]
+        if id(node.operation) not in self._copies:
+            self._copies[id(node.operation)] = copied(node.operation) if own.graph is None else _Sizes(own.graph)
+        copy = self._copies[id(node.operation)]
+        asked = Call(copy, args, kwargs, None)
+        if own.graph is None:
+            made = [axes.shape for axes in asked.outputs]
+        else:
+            walk = copy.on(tuple(tensor.shape for tensor in asked.received))
+            if walk.failed:
+                raise _FailedInside(walk)
+            made = [walk.shapes[id(tensor)] for tensor in own.graph.outputs]
+        return [KerasTensor(shape, own.dtype) for shape, own in zip(made, node.output_tensors, strict=True)]
 
 
 def _minima(sizes: _Sizes, sources: list[Source], model: str) -> dict[Source, AxisMinimum]:
@@ -215,14 +235,26 @@ def _minima(sizes: _Sizes, sources: list[Source], model: str) -> dict[Source, Ax
     if common is None:
         raise LaminaError(f"The model {model!r} works for no height or width up to {_LARGEST:,} that all axes share.")
     large = dict.fromkeys(sources, 8 * common)
-    found = {}
-    for source in sources:
-        size = common
-        if common > 1 and sizes.works({**large, source: common - 1}):
-            size = _smallest(partial(_works_alone, sizes, large, source)) or common
-        bound, reason = _bound(sizes, {**large, source: size - 1}) if size > 1 else ("", "")
-        found[source] = AxisMinimum("", size, bound, reason)
-    return found
+    beside = large if sizes.works(large) else dict.fromkeys(sources, common)
+    return {source: _axis_minimum(sizes, source, beside) for source in sources}
+
+
+def _axis_minimum(sizes: _Sizes, source: Source, beside: dict[Source, int]) -> AxisMinimum:
+    """The smallest size of one axis, beside others that are fixed."""
+    works = partial(_works_alone, sizes, beside, source)
+    size = _smallest(works) or beside[source]
+    if size == 1:
+        return AxisMinimum("", 1, step=_step(works, 1))
+    smaller = sizes.at({**beside, source: size - 1})
+    return AxisMinimum("", size, smaller.failed, smaller.reason, _step(works, size))
+
+
+def _step(works: Callable[[int], bool], least: int) -> int:
+    """The multiple by which sizes go; 1 where every size from the smallest on works."""
+    if all(works(least + more) for more in (1, 2, 3)):
+        return 1
+    working = [size - least for size in range(least + 1, least + _LARGEST_STEP + 1) if works(size)]
+    return reduce(gcd, working, 0) or 1
 
 
 def _works_alone(sizes: _Sizes, large: dict[Source, int], source: Source, size: int) -> bool:
@@ -230,22 +262,17 @@ def _works_alone(sizes: _Sizes, large: dict[Source, int], source: Source, size: 
 
 
 def _smallest(works: Callable[[int], bool]) -> int | None:
-    """The smallest size that works, by doubling and halving; where larger ones fail again, by trying all below."""
+    """The smallest size that works: by doubling and halving, or one by one where only multiples do."""
     size = 1
     while not works(size):
         size *= 2
         if size > _LARGEST:
-            return None
+            return next((size for size in range(1, _LARGEST_STEP + 1) if works(size)), None)
     low, high = size // 2, size
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
     return high
-
-
-def _bound(sizes: _Sizes, smaller: dict[Source, int]) -> tuple[str, str]:
-    _, failed, reason = sizes.at(smaller)
-    return (failed.operation.name if failed is not None else ""), reason
 
 
 def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
@@ -254,8 +281,7 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
     axes = spatial_axes(sizes.graph)
 
     def takes_several(tensor: KerasTensor, axis: int, size: int) -> bool:
-        shapes, _, _ = sizes.at(dict.fromkeys(axes, max(size, least)))
-        return (shapes[id(tensor)][axis] or 1) > 1
+        return (sizes.at(dict.fromkeys(axes, max(size, least))).shapes[id(tensor)][axis] or 1) > 1
 
     found: dict[Source, list[Stage]] = {}
     for source, (input_name, name) in axes.items():
@@ -264,9 +290,12 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
             along = _along(fields[id(node.output_tensors[0])], input_name, name)
             if along is None or along.stride is None or along.stride <= stride:
                 continue
-            stride, read = along.stride, _before_padding(node.input_tensors[0])
-            axis = _along(fields[id(read)], input_name, name).position  # type: ignore[union-attr]
-            real = _smallest(partial(takes_several, read, axis))
+            read = _before_padding(node.input_tensors[0])
+            before = _along(fields[id(read)], input_name, name)
+            if before is None or before.position is None:
+                continue
+            stride = along.stride
+            real = _smallest(partial(takes_several, read, before.position))
             if real is not None:
                 found[source].append(Stage(node.operation.name, int(stride), real))
     return found
@@ -285,18 +314,7 @@ def _before_padding(tensor: KerasTensor) -> KerasTensor:
     return tensor
 
 
-def _completed(minimum: AxisMinimum, stages: list[Stage], sizes: _Sizes, source: Source) -> AxisMinimum:
-    input_name, name = spatial_axes(sizes.graph)[source]
+def _completed(minimum: AxisMinimum, stages: list[Stage], input_name: str, name: str) -> AxisMinimum:
     total = max((stage.stride for stage in stages), default=1)
-    step = _step(sizes, source, minimum.size, total)
     real = tuple(replace(stage, real_from=max(stage.real_from, minimum.size)) for stage in stages)
-    return replace(minimum, name=name, input=input_name, stages=real, total_stride=total, step=step)
-
-
-def _step(sizes: _Sizes, source: Source, least: int, stride: int) -> int:
-    """The multiple by which sizes go; 1 where every size from the smallest on works."""
-    works = partial(_works_alone, sizes, dict.fromkeys(spatial_axes(sizes.graph), 8 * least), source)
-    if all(works(least + more) for more in (1, 2, 3)):
-        return 1
-    working = [size for size in range(least, least + 2 * stride + 1) if works(size)]
-    return reduce(gcd, (size - least for size in working)) or 1
+    return replace(minimum, name=name, input=input_name, stages=real, total_stride=total)

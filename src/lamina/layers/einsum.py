@@ -181,10 +181,8 @@ class EinsumDense(Layer):
 
     def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
         sizes = self._sizes(inputs[0])
-        dots = [size for _, size in self._ends(inputs[0])[0]]
-        letters = dict.fromkeys(self._letters.inputs + self._letters.kernel)
-        factors = [*dots, *(sizes[letter] for letter in letters)]
-        return multiply(factors if self._letters.open_end == "left" and dots else factors[1:])
+        added = [sizes[letter] for letter in self._letters.kernel if letter not in self._letters.inputs]
+        return multiply([*inputs[0].sizes[1:], *added])
 
     def readings(self, *inputs: Axes) -> Readings | None:
         letters = self._letters
