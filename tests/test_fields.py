@@ -274,3 +274,12 @@ def test_which_axes_a_parameter_count_follows():
     assert lamina.explain(layers.Dense(4), (None, 8)).parameter_axes == ("features",)
     assert lamina.explain(layers.PReLU(), (None, 4, 6)).parameter_axes == ("steps", "features")
     assert lamina.explain(layers.MaxPooling2D(), (None, 8, 8, 3)).parameter_axes == ()
+
+
+def test_layers_of_nested_models():
+    inner = lamina.Sequential([lamina.Input((8, 8, 1)), layers.Conv2D(2, 3, name="conv"), layers.ReLU()], name="inner")
+    model = lamina.Sequential([lamina.Input((8, 8, 1)), inner, layers.Flatten()])
+    explained = model.explain("inner")
+    assert (explained.multiply_accumulates, explained.activation_bytes) == (36 * 18, 2 * 36 * 2 * 4)
+    assert model.explain("inner/conv") == inner.explain("conv")
+    assert model.explain().activation_bytes == 3 * 36 * 2 * 4

@@ -38,7 +38,7 @@ def test_the_other_model_is_the_one_that_is_built_on_this_input(name):
         assert change.other.parameters == layers_built[change.name].count_params()
         assert change.other.multiply_accumulates == explained[change.name].multiply_accumulates
     assert found.total("multiply_accumulates")[1] == other.explain().multiply_accumulates
-    assert found.total("activation_bytes")[1] == other.explain().activation_bytes - 4 * shape[0] * shape[1] * shape[2]
+    assert found.total("activation_bytes")[1] == other.explain().activation_bytes
 
 
 def test_a_larger_image_changes_no_parameter_and_says_why():
@@ -209,6 +209,17 @@ def test_weights_for_one_size_do_not_count():
     found = small().minimum_input()
     assert found.sizes == {"height": 5, "width": 5}
     assert found.axes[0].bound == "inner/pool"
+
+
+def test_the_stages_of_a_nested_model_are_its_layers():
+    with lamina.device("meta"):
+        base = lamina.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3), name="base")
+        model = lamina.Sequential([lamina.Input((64, 64, 3)), base, layers.GlobalAveragePooling2D(), layers.Dense(2)])
+    alone, nested = base.minimum_input().axes[0], model.minimum_input().axes[0]
+    assert [(f"base/{one.layer}", one.real_from) for one in alone.stages] == [
+        (one.layer, one.real_from) for one in nested.stages
+    ]
+    assert nested.total_stride == 32
 
 
 def test_a_minimum_as_data_and_without_spatial_axes():

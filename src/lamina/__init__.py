@@ -37,6 +37,7 @@ _NAMES: dict[str, str] = {
     "ShapeWarning": "lamina.base.errors",
     "UnfinishedError": "lamina.base.errors",
     "Variable": "lamina.engine.variable",
+    "compare": "lamina.explain.comparing",
     "device": "lamina.engine.device",
     "name_scope": "lamina.layers.context",
 }
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from lamina.engine.device import device
     from lamina.engine.dtypes import DTypePolicy
     from lamina.engine.variable import Variable
+    from lamina.explain.comparing import compare
     from lamina.graph.function import Function
     from lamina.graph.keras_tensor import KerasTensor
     from lamina.initializers import Initializer

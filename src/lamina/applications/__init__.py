@@ -10,18 +10,19 @@ from lamina.base.errors import UnfinishedError
 _FAMILIES = {
     "densenet": ("DenseNet121", "DenseNet169", "DenseNet201"),
     "resnet": ("ResNet50", "ResNet101", "ResNet152"),
+    "vgg": ("VGG16", "VGG19"),
 }
-_MODULES = {"densenet": "densenet", "resnet": "resnet", "resnet50": "resnet"}
+_MODULES = ("densenet", "resnet", "resnet50", "vgg16", "vgg19")
 _UNFINISHED_MODULES = (
     "convnext efficientnet efficientnet_v2 imagenet_utils inception_resnet_v2 inception_v3 mobilenet mobilenet_v2 "
-    "mobilenet_v3 nasnet resnet_v2 vgg16 vgg19 xception"
+    "mobilenet_v3 nasnet resnet_v2 xception"
 ).split()
-_UNFINISHED_PREFIXES = ("ConvNeXt", "EfficientNet", "Inception", "MobileNet", "NASNet", "ResNet", "VGG", "Xception")
+_UNFINISHED_PREFIXES = ("ConvNeXt", "EfficientNet", "Inception", "MobileNet", "NASNet", "ResNet", "Xception")
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"lamina.applications.{_MODULES[name]}")
+        return importlib.import_module(f"lamina.applications.{name}")
     for family, models in _FAMILIES.items():
         if name in models:
             return getattr(importlib.import_module(f"lamina.applications.{family}"), name)

@@ -13,7 +13,7 @@ from lamina.base.errors import ShapeError
 from lamina.data import get_file
 from lamina.engine.device import device
 from lamina.graph.keras_tensor import KerasTensor
-from lamina.layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
+from lamina.layers import Dense, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from lamina.models import Model
 
 _SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -22,11 +22,24 @@ Body = Callable[[KerasTensor], KerasTensor]
 
 
 @dataclass(frozen=True)
+class Top:
+    """How feature maps become classes: their mean (or, with `flatten`, all their positions), then Dense layers.
+
+    `hidden`: the name and width of the Dense layers before the last, which is `predictions`. A flattened top ties the
+    model to one image size: its first Dense has a row for every position and channel.
+    """
+
+    flatten: bool = False
+    hidden: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One model of a family: its name, total stride, smallest stated input, and the published weights' hashes.
 
     `stages`: the table that the family's builder reads. `total_stride`: the product of all strides from the input to
-    the last feature map. `hashes`: MD5 of the weights files with and without the top.
+    the last feature map. `hashes`: MD5 of the weights files with and without the top. `pooling_names`: what the average
+    and the maximum over all positions are called where they end the model; None for an automatic name.
     """
 
     name: str
@@ -36,6 +49,8 @@ class Architecture:
     total_stride: int = 32
     min_size: int = 32
     default_size: int = 224
+    top: Top = Top()
+    pooling_names: tuple[str | None, str | None] = ("avg_pool", "max_pool")
 
 
 @dataclass(frozen=True)
@@ -85,22 +100,28 @@ def build(architecture: Architecture, body: Body, request: Request) -> Model:
     """
     _check(request)
     shape = _input_shape(architecture, body, request)
+    if request.include_top and architecture.top.flatten:
+        _check_flattened(architecture, request, shape)
     given = request.input_tensor
     inputs = given if isinstance(given, KerasTensor) else Input(shape) if given is None else Input(tensor=given)
-    x = _finish(body(inputs), request)
+    x = _finish(body(inputs), architecture, request)
     model = Model(inputs, x, name=request.name)
     _load(model, architecture, request)
     return model
 
 
-def _finish(x: KerasTensor, request: Request) -> KerasTensor:
+def _finish(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
     if request.include_top:
-        x = GlobalAveragePooling2D(name="avg_pool")(x)
+        top = architecture.top
+        x = Flatten(name="flatten")(x) if top.flatten else GlobalAveragePooling2D(name="avg_pool")(x)
+        for name, width in top.hidden:
+            x = Dense(width, activation="relu", name=name)(x)
         return Dense(request.classes, activation=request.classifier_activation, name="predictions")(x)
+    average, maximum = architecture.pooling_names
     if request.pooling == "avg":
-        return GlobalAveragePooling2D(name="avg_pool")(x)
+        return GlobalAveragePooling2D(name=average)(x)
     if request.pooling == "max":
-        return GlobalMaxPooling2D(name="max_pool")(x)
+        return GlobalMaxPooling2D(name=maximum)(x)
     return x
 
 
@@ -139,13 +160,34 @@ def _input_shape(architecture: Architecture, body: Body, request: Request) -> tu
     return shape
 
 
+def _check_flattened(architecture: Architecture, request: Request, shape: tuple[int | None, ...]) -> None:
+    """A flattened top needs a stated size, and its pretrained weights one certain size."""
+    spatial = shape[1:] if config.image_data_format() == "channels_first" else shape[:2]
+    size = architecture.default_size
+    pretrained = request.weights == "imagenet"
+    if None not in spatial and (not pretrained or spatial == (size, size)):
+        return
+    raise ShapeError(
+        f"The {'pretrained ' * pretrained}top of {architecture.name} needs "
+        f"{f'images of {size}×{size}' if pretrained else 'a height and a width'} and got {shape}.",
+        layer=architecture.name,
+        received=f"input_shape={shape}",
+        expected=f"height and width of {size}" if pretrained else "a number for height and for width",
+        because=f"the top flattens the last feature maps, and {architecture.top.hidden[0][0]!r} has a row of weights "
+        f"for every position of them",
+        mend='include_top=False with pooling="avg" reads images of any size'
+        + (f", or resize the images to {size}×{size}" if pretrained else ", or state the size"),
+    )
+
+
 def _too_small(architecture: Architecture, body: Body, shape: Any, spatial: Any, stated: int) -> ShapeError:
     stride = architecture.total_stride
     power = str(stride.bit_length() - 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     image = "×".join(map(str, spatial))
+    where, possible = _where_it_shrinks(body, shape, image)
     because = (
         f"{stated} is the total stride 2{power}: the model halves height and width {stride.bit_length() - 1} times, "
-        f"so {stride} positions become one. {_where_it_shrinks(body, shape, image)}"
+        f"so {stride} positions become one. {where}"
     )
     return ShapeError(
         f"{architecture.name} takes images of {stated}×{stated} or more and got {image}.",
@@ -153,12 +195,13 @@ def _too_small(architecture: Architecture, body: Body, shape: Any, spatial: Any,
         received=f"input_shape={tuple(shape)}",
         expected=f"height and width of {stated} or more",
         because=because,
-        mend=f"resize the images to {stated}×{stated} or more, or min_size=None to build for {image} all the same",
+        mend=f"resize the images to {stated}×{stated} or more"
+        + f", or min_size=None to build for {image} all the same" * possible,
     )
 
 
-def _where_it_shrinks(body: Body, shape: Any, image: str) -> str:
-    """Which layer first has a single position, found by building the body without memory."""
+def _where_it_shrinks(body: Body, shape: Any, image: str) -> tuple[str, bool]:
+    """Which layer first has one position, or none, found by building the body without memory; whether it builds."""
     from lamina.shapes import axis_names
 
     try:
@@ -166,7 +209,7 @@ def _where_it_shrinks(body: Body, shape: Any, image: str) -> str:
             inputs = Input(shape)
             graph = Model(inputs, body(inputs)).graph
     except ShapeError as error:
-        return f"At {image} the windows of {error.layer!r} find no position at all."
+        return f"At {image} the windows of {error.layer!r} find no position at all.", False
     for node in graph.topology.nodes:
         tensor = node.output_tensors[0]
         sizes = dict(zip(axis_names(tensor.ndim, config.image_data_format()), tensor.shape, strict=True))
@@ -175,8 +218,8 @@ def _where_it_shrinks(body: Body, shape: Any, image: str) -> str:
             return (
                 f"An image of {image} has shrunk to 1×1 at stage {stage} (layer {node.operation.name!r}); "
                 f"all behind it sees one position."
-            )
-    return ""
+            ), True
+    return "", True
 
 
 def _load(model: Model, architecture: Architecture, request: Request) -> None:

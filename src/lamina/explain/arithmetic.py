@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lamina.base.errors import LaminaError
 from lamina.explain.calls import Call
-from lamina.explain.fields import ReceptiveField, field_of_call, fields_of
+from lamina.explain.fields import ReceptiveField, field_of_call, fields_of, input_axes, spatial_axes
 from lamina.explain.quantities import output_bytes, products_of, stated_products
 from lamina.explain.report import Report
 from lamina.explain.table import Table, format_bytes
@@ -21,14 +21,19 @@ from lamina.layers.weights import weight_name
 from lamina.shapes import Axes, Dim
 
 SPATIAL_NAMES = ("height", "width", "depth", "steps")
+_CHANNEL_NAMES = ("channels", "features")
 _LABEL = 14
+_SHOWN = 3  # layers of a longer list in a sentence
 _NO_RULE = "no rule is stated; found by running the code on tensors without values"
 _UNBROKEN = "\u00a0"  # a blank at which no line is broken
 
 
 @dataclass(frozen=True)
 class AxisArithmetic:
-    """One axis of an output: its name, its size, and how the size came about ("" where it is handed on)."""
+    """One axis of an output: its name, its size, and how the size came about ("" where it is handed on).
+
+    Where a window slides along the axis and leaves its size as it is, the formula is the axis's own name.
+    """
 
     name: str
     size: int | None
@@ -39,6 +44,8 @@ class AxisArithmetic:
         if self.size is None:
             return self.formula or "open"
         size = f"{self.size:,}"
+        if self.formula == self.name:
+            return f"{size}, as it came"
         if not self.arithmetic:
             return size
         return f"{self.arithmetic} = {size}"
@@ -96,11 +103,7 @@ class LayerExplanation(Report):
     @property
     def parameter_formula(self) -> str:
         """`7·7·3·64 + 64 = 9,472`."""
-        if not self.weights:
-            return "0"
-        terms = [weight.numbers for weight in self.weights]
-        joined = " + ".join(terms)
-        return joined if joined == str(self.parameters) else f"{joined} = {self.parameters:,}"
+        return _sum_formula(self.weights)
 
     @property
     def parameter_words(self) -> str:
@@ -110,11 +113,7 @@ class LayerExplanation(Report):
     @property
     def parameter_axes(self) -> tuple[str, ...]:
         """The axes of the inputs whose sizes the parameter count follows."""
-        named = {
-            name.removeprefix("input ").removesuffix(" of a group")
-            for weight in self.weights
-            for name in weight.axes or ()
-        }
+        named = {_received_name(name) for weight in self.weights for name in weight.axes or ()}
         return tuple(dict.fromkeys(name for names in self.received_axes for name in names if name in named))
 
     def parts(self) -> Iterator[str | Table]:
@@ -169,10 +168,14 @@ class ModelExplanation(Report):
     parameters: int
     size_dependent: tuple[str, ...] = field(default=())
     complete: bool = True
+    sized: bool = True  # whether an input has a height, a width or a length
+    channel_dependent: tuple[tuple[str, str, str], ...] = ()  # layer, axis of the input, formula
 
     @property
     def conclusion(self) -> str:
         """Whether the parameter count follows the size of the input."""
+        if not self.sized:
+            return f"{self.parameters:,} parameters."
         if self.size_dependent:
             layers = ", ".join(map(repr, self.size_dependent))
             return (
@@ -185,6 +188,16 @@ class ModelExplanation(Report):
             f"No height, width or length of the input occurs in any parameter formula: the count, "
             f"{self.parameters:,}, is the same for every input size."
         )
+
+    @property
+    def follows(self) -> str:
+        """Which layers have more parameters if the input has more channels or features; "" if none has."""
+        if not self.channel_dependent:
+            return ""
+        axes = " and ".join(dict.fromkeys(axis for _, axis, _ in self.channel_dependent))
+        layers = ", ".join(f"{layer!r} ({formula})" for layer, _, formula in self.channel_dependent[:_SHOWN])
+        more = len(self.channel_dependent) - _SHOWN
+        return f"It follows the input's {axes}, in {layers}{f' and {more} more' if more > 0 else ''}."
 
     def __getitem__(self, name: str) -> LayerExplanation:
         for layer in self.layers:
@@ -199,14 +212,14 @@ class ModelExplanation(Report):
 
     @property
     def activation_bytes(self) -> int | None:
-        """Of the outputs of all layers, for one example: what training keeps. None where one is not known."""
-        return _sum(layer.activation_bytes for layer in self.layers)
+        """Of the outputs of all layers but the inputs, for one example; None where one is not known."""
+        return _sum(layer.activation_bytes for layer in self.layers if layer.received)
 
     def parts(self) -> Iterator[str | Table]:
         for layer in self.layers:
             yield from layer.parts()
         yield ""
-        yield from textwrap.wrap(self.conclusion, 80)
+        yield " ".join(filter(None, (self.conclusion, self.follows)))
         if self.multiply_accumulates is not None and self.activation_bytes is not None:
             yield (
                 f"One example takes {self.multiply_accumulates:,} multiply-accumulates, and "
@@ -218,6 +231,9 @@ class ModelExplanation(Report):
             "name": self.name,
             "parameters": self.parameters,
             "size_dependent": list(self.size_dependent),
+            "channel_dependent": [
+                {"layer": layer, "axis": axis, "formula": formula} for layer, axis, formula in self.channel_dependent
+            ],
             "multiply_accumulates": self.multiply_accumulates,
             "activation_bytes": self.activation_bytes,
             "layers": [layer.to_dict() for layer in self.layers],
@@ -236,7 +252,8 @@ def _wrapped(first: str, text: str, indent: str) -> list[str]:
 
 
 def explain_model(model: Any, layer: Any = None) -> Any:
-    """The `ModelExplanation` of a graph, or the `LayerExplanation` of one layer (by name or itself).
+    """The `ModelExplanation` of a graph, or the `LayerExplanation` of one layer: by name, itself, or in a nested model
+    as "model/layer" (what it sees is then said of the nested model's input).
 
     Errors: a LaminaError when the model is no graph yet: its sizes are not known before it is built on an input.
 
@@ -249,6 +266,9 @@ def explain_model(model: Any, layer: Any = None) -> Any:
       channels      16
       parameters    3·3·1·16 + 16 = 160
                     kernel height·kernel width·input channels·filters + filters
+      multiply-adds 26·26·3·3·1·16 = 97,344
+      memory        42.25 KB for each example
+      sees          3×3 of the input, at stride 1×1
     """
     graph = getattr(model, "graph", None)
     if graph is None:
@@ -257,14 +277,24 @@ def explain_model(model: Any, layer: Any = None) -> Any:
             f"lamina.explain.explain_layer(layer, input_shape)."
         )
     if layer is not None:
-        wanted = model.get_layer(layer) if isinstance(layer, str) else layer
+        outer, _, rest = layer.partition("/") if isinstance(layer, str) else (layer, "", "")
+        wanted = model.get_layer(outer) if isinstance(outer, str) else outer
+        if rest:
+            return explain_model(wanted, rest)
         node = next(node for node in graph.topology.nodes if node.operation is wanted)
-        return _explain(Call.of(node), fields_of(graph).get(id(node.output_tensors[0])))
+        return _explain_node(node, graph, fields_of(graph))
     fields = fields_of(graph)
-    explanations = [_explain(Call.of(node), fields.get(id(node.output_tensors[0]))) for node in _in_order(graph)]
-    dependent = _size_dependent(graph)
+    explanations = tuple(_explain_node(node, graph, fields) for node in _in_order(graph))
+    dependent = _dependent(graph)
+    known = dependent or _Dependence()
     return ModelExplanation(
-        model.name, tuple(explanations), model.count_params(), tuple(dependent or ()), complete=dependent is not None
+        model.name,
+        explanations,
+        model.count_params(),
+        tuple(known.sized),
+        complete=dependent is not None,
+        sized=bool(spatial_axes(graph)),
+        channel_dependent=tuple(known.channelled),
     )
 
 
@@ -285,10 +315,20 @@ def _in_order(graph: Any) -> list[Node]:
     return sorted(graph.topology.nodes, key=lambda node: rank[id(node.operation)])
 
 
+def _explain_node(node: Node, graph: Any, fields: dict[int, ReceptiveField]) -> LayerExplanation:
+    made = node.output_tensors[0]
+    explained = _explain(Call.of(node), fields.get(id(made)))
+    if isinstance(node.operation, InputLayer):  # its axes are what the first layer takes them for
+        names = input_axes(graph, made)
+        return replace(explained, axes=tuple(map(AxisArithmetic, names[1:], made.shape[1:])))
+    return explained
+
+
 def _explain(call: Call, field: ReceptiveField | None) -> LayerExplanation:
     operation = call.operation
     axes, note = _axes_of(call)
     products, formula = _products(call)
+    inner = None if call.graph is None else explain_model(operation)
     return LayerExplanation(
         operation.name,
         type(operation).__name__,
@@ -298,10 +338,10 @@ def _explain(call: Call, field: ReceptiveField | None) -> LayerExplanation:
         axes,
         tuple(weights_of(operation)) if isinstance(operation, Layer) else (),
         note,
-        None if call.graph is None else explain_model(operation),
+        inner,
         products,
         formula,
-        output_bytes(call),
+        output_bytes(call) if inner is None else inner.activation_bytes,
         field,
     )
 
@@ -343,7 +383,11 @@ def _axes_of(call: Call) -> tuple[Any, str]:
     if not isinstance(result, Axes):
         return (), "several outputs"
     handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}
-    arithmetic = tuple(_axis(name, index, size, handed_on) for index, (name, size) in enumerate(result))
+    slides = hasattr(call.operation, "windows")
+    arithmetic = tuple(
+        _axis(name, index, size, handed_on, slides and name in SPATIAL_NAMES)
+        for index, (name, size) in enumerate(result)
+    )
     return arithmetic, _gone(inputs[0], result)
 
 
@@ -366,57 +410,94 @@ def _numbered(axes: Axes, index: int) -> Axes:
     return Axes(axes.names, tuple(sizes))
 
 
-def _axis(name: str, index: int, size: Any, handed_on: set[tuple[str, int]]) -> AxisArithmetic:
+def _axis(name: str, index: int, size: Any, handed_on: set[tuple[str, int]], slid: bool) -> AxisArithmetic:
     if isinstance(size, Dim):
         if size.is_formula:
             return AxisArithmetic(name, size.value, size.formula, size.arithmetic)
-        return AxisArithmetic(name, size.value)
+        return AxisArithmetic(name, size.value, name if slid else "")
     if size is None or (name == "batch" and (name, index) in handed_on):
         return AxisArithmetic(name, size)
     return AxisArithmetic(name, size, str(size), "")
 
 
-def _size_dependent(graph: Any) -> list[str] | None:
-    """The layers whose weights have an axis that grows with the input's size; None where a rule is missing.
+@dataclass
+class _Dependence:
+    """What of a graph grows with the model's input: layers with its sizes; layers, axes and formulas with its channels.
 
-    Sizes of the model's inputs flow through the rules as named `Dim`s; a weight that reads an axis in whose formula a
-    spatial name occurs depends on the size.
+    `outputs`: the sizes of the graph's outputs, those that follow the input as `Dim`s.
     """
-    flowing: dict[int, tuple[Any, ...]] = {}
-    for tensor in graph.inputs:
-        flowing[id(tensor)] = Axes.of(tensor.shape).named().sizes
-    dependent: list[str] = []
+
+    sized: list[str] = field(default_factory=list)
+    channelled: list[tuple[str, str, str]] = field(default_factory=list)
+    outputs: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(self, layer: Any, inputs: list[Axes]) -> None:
+        if any(_reads(layer, axes, SPATIAL_NAMES) for axes in inputs):
+            self.sized.append(layer.name)
+            return
+        read = dict.fromkeys(name for axes in inputs for name in _CHANNEL_NAMES if _reads(layer, axes, (name,)))
+        self.channelled += [(layer.name, name, _sum_formula(list(weights_of(layer)))) for name in read]
+
+    def add_nested(self, name: str, inner: _Dependence) -> None:
+        self.sized += [f"{name}/{layer}" for layer in inner.sized]
+        self.channelled += [(f"{name}/{layer}", axis, formula) for layer, axis, formula in inner.channelled]
+
+
+def _dependent(graph: Any, starts: Sequence[tuple[Any, ...]] | None = None) -> _Dependence | None:
+    """What of a graph grows with the model's input; None where a rule is missing on the way.
+
+    Sizes of the model's inputs flow through the rules as named `Dim`s; a weight that reads an axis in whose formula the
+    name of an input's axis occurs depends on that axis. `starts`: what flows into a nested model.
+    """
+    if starts is None:
+        starts = [Axes(input_axes(graph, tensor), tensor.shape).named().sizes for tensor in graph.inputs]
+    flowing = {id(tensor): tuple(sizes) for tensor, sizes in zip(graph.inputs, starts, strict=True)}
+    found = _Dependence()
     for node in graph.topology.nodes:
         layer = node.operation
         if all(id(tensor) in flowing for tensor in node.output_tensors):
             continue
-        inputs = (
-            [Axes(layer.axis_names(t.ndim), flowing[id(t)]) for t in node.input_tensors]
-            if isinstance(layer, Layer)
-            else []
-        )
-        if isinstance(layer, Layer) and layer.weights and any(_reads_size(layer, axes) for axes in inputs):
-            dependent.append(layer.name)
-        if getattr(layer, "_has_rule", False):
+        received = [flowing[id(tensor)] for tensor in node.input_tensors]
+        inputs = [Axes(layer.axis_names(len(one)), one) for one in received] if isinstance(layer, Layer) else []
+        nested = getattr(layer, "graph", None)
+        if nested is not None:
+            inner = _dependent(nested, received)
+            if inner is None:
+                return None
+            found.add_nested(layer.name, inner)
+            sizes = inner.outputs
+        elif getattr(layer, "_has_rule", False):
             result = layer.shape_rule(*inputs)
-            results = [result] if isinstance(result, Axes) else list(result)
-            sizes = [axes.sizes for axes in results]
-        elif (
-            isinstance(layer, Layer)
-            and getattr(layer, "graph", None) is not None
-            and _size_dependent(layer.graph) == []
-        ) or not isinstance(layer, Layer):
+            sizes = [axes.sizes for axes in ([result] if isinstance(result, Axes) else result)]
+        elif not isinstance(layer, Layer):
             sizes = [tensor.shape for tensor in node.output_tensors]
         else:
             return None
-        for tensor, one in zip(node.output_tensors, sizes, strict=True):
-            flowing[id(tensor)] = tuple(one)
-    return list(dict.fromkeys(dependent))
+        if nested is None and isinstance(layer, Layer) and layer.weights:
+            found.add(layer, inputs)
+        flowing |= {id(tensor): tuple(one) for tensor, one in zip(node.output_tensors, sizes, strict=True)}
+    found.sized, found.channelled = list(dict.fromkeys(found.sized)), list(dict.fromkeys(found.channelled))
+    found.outputs = [flowing[id(tensor)] for tensor in graph.outputs]
+    return found
 
 
-def _reads_size(layer: Any, axes: Axes) -> bool:
-    """Whether an axis on which the layer's weights depend carries a spatial size of the model's input."""
-    read = [size for name, size in axes if name in ("channels", "features")] or [axes.sizes[-1]]
-    own_axes = {name for weight in layer.weights for name in getattr(weight, "axes", None) or ()}
-    read += [size for name, size in axes if name in own_axes]
-    return any(isinstance(size, Dim) and any(word in size.formula for word in SPATIAL_NAMES) for size in read)
+def _reads(layer: Any, axes: Axes, names: tuple[str, ...]) -> bool:
+    """Whether an axis on which the layer's weights depend carries a size of the model's input of one of these names."""
+    of_weights = [getattr(weight, "axes", None) for weight in layer.weights]
+    if None in of_weights:  # not declared
+        read = [size for name, size in axes if name in _CHANNEL_NAMES] or [axes.sizes[-1]]
+    else:
+        own = {_received_name(name) for declared in of_weights for name in declared or ()}
+        read = [size for name, size in axes if name in own]
+    return any(isinstance(size, Dim) and any(word in size.formula for word in names) for size in read)
+
+
+def _sum_formula(weights: Sequence[WeightFormula]) -> str:
+    terms, count = [weight.numbers for weight in weights], sum(weight.count for weight in weights)
+    joined = " + ".join(terms) or "0"
+    return joined if joined == str(count) else f"{joined} = {count:,}"
+
+
+def _received_name(name: str) -> str:
+    """The axis of the layer's input that an axis of a weight is as long as."""
+    return name.removeprefix("input ").removesuffix(" of a group")

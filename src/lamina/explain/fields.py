@@ -172,16 +172,32 @@ def receptive_field(model: Any, layer: Any = None) -> ReceptiveField:
     return fields_of(graph)[id(node.output_tensors[0])]
 
 
-def fields_of(graph: Graph) -> dict[int, ReceptiveField]:
-    """The receptive field of every tensor of a graph, by its id."""
+def fields_of(graph: Graph, inside: bool = False) -> dict[int, ReceptiveField]:
+    """The receptive field of every tensor of a graph, by its id; also of those `inside` nested models, in their first
+    call, if asked for."""
     sources = spatial_axes(graph)
     starts: list[State] = [{} for _ in graph.inputs]
     for number, axis in sources:
         starts[number][number, axis] = _Carried(axis, HERE)
+    states = _flow(graph, starts)
     named = {id(tensor): node.operation.name for node in graph.topology.nodes for tensor in node.output_tensors}
-    return {
-        tensor: _field(named.get(tensor, "input"), state, sources) for tensor, state in _flow(graph, starts).items()
-    }
+    if inside:
+        _enter_nested(graph, states, named)
+    return {tensor: _field(named.get(tensor, "input"), state, sources) for tensor, state in states.items()}
+
+
+def _enter_nested(graph: Graph, states: dict[int, State], named: dict[int, str]) -> None:
+    """Adds the states and names of the tensors inside a graph's nested models."""
+    for node in graph.topology.nodes:
+        inner = Call.of(node).graph
+        if inner is None:
+            continue
+        for tensor, state in _flow(inner, [states[id(tensor)] for tensor in node.input_tensors]).items():
+            states.setdefault(tensor, state)
+        for one in inner.topology.nodes:
+            for made in one.output_tensors:
+                named.setdefault(id(made), one.operation.name)
+        _enter_nested(inner, states, named)
 
 
 def field_of_call(call: Call) -> ReceptiveField:
@@ -238,7 +254,8 @@ def input_axes(graph: Graph, tensor: KerasTensor) -> tuple[str, ...]:
             continue
         operation = node.operation
         if getattr(operation, "graph", None) is not None:
-            return input_axes(operation.graph, operation.graph.inputs[0])
+            place = next(place for place, one in enumerate(node.input_tensors) if id(one) in seen)
+            return input_axes(operation.graph, operation.graph.inputs[place])
         if getattr(operation, "data_format", None) is not None:
             return operation.axis_names(tensor.ndim)
         if node.output_tensors and node.output_tensors[0].ndim == tensor.ndim:

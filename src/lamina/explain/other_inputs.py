@@ -260,7 +260,10 @@ def _both(own: Any, other: Any, show: Any) -> str:
 
 
 def _times(own: int, other: int) -> str:
-    return "" if own == other or not own else f" ({other / own:.2f} times)"
+    if own == other or not own:
+        return ""
+    times = other / own
+    return f" ({times:.2f} times)" if times >= 0.1 else f" ({times:.2g} times)"
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -194,7 +194,7 @@ class _Sizes:
         def call(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             nonlocal called
             called = node.operation.name
-            outputs = self._outputs(node, args, kwargs)
+            outputs = self._outputs(node, args, kwargs, shapes)
             for own, other in zip(node.output_tensors, tree.flatten(outputs), strict=True):
                 shapes[id(own)] = other.shape
             return outputs
@@ -209,7 +209,8 @@ class _Sizes:
             return _Walk(shapes, called, " ".join(reason.split()))
         return _Walk(shapes)
 
-    def _outputs(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _outputs(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: dict[int, Shape]) -> Any:
+        """The outputs of a call; the shapes inside a nested model are noted, those of its first call."""
         own = Call.of(node)
         if not own.has_rule and own.graph is None:
             return copied(node.operation).compute_output_spec(*args, **kwargs)
@@ -223,6 +224,7 @@ class _Sizes:
             walk = copy.on(tuple(tensor.shape for tensor in asked.received))
             if walk.failed:
                 raise _FailedInside(walk)
+            shapes.update((tensor, shape) for tensor, shape in walk.shapes.items() if tensor not in shapes)
             made = [walk.shapes[id(tensor)] for tensor in own.graph.outputs]
         return [KerasTensor(shape, own.dtype) for shape, own in zip(made, node.output_tensors, strict=True)]
 
@@ -277,7 +279,7 @@ def _smallest(works: Callable[[int], bool]) -> int | None:
 
 def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
     """For each spatial axis, the layers at which the stride reaches a new height. `least` is a size that works."""
-    fields = fields_of(sizes.graph)
+    fields = fields_of(sizes.graph, inside=True)
     axes = spatial_axes(sizes.graph)
 
     def takes_several(tensor: KerasTensor, axis: int, size: int) -> bool:
@@ -286,7 +288,7 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
     found: dict[Source, list[Stage]] = {}
     for source, (input_name, name) in axes.items():
         stride, found[source] = Fraction(1), []
-        for node in sizes.graph.topology.nodes:
+        for path, node in _calls(sizes.graph):
             along = _along(fields[id(node.output_tensors[0])], input_name, name)
             if along is None or along.stride is None or along.stride <= stride:
                 continue
@@ -297,8 +299,18 @@ def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
             stride = along.stride
             real = _smallest(partial(takes_several, read, before.position))
             if real is not None:
-                found[source].append(Stage(node.operation.name, int(stride), real))
+                found[source].append(Stage(path, int(stride), real))
     return found
+
+
+def _calls(graph: Graph, path: str = "") -> Iterator[tuple[str, Node]]:
+    """The calls of a graph and of the models nested in it, each with the path to its layer."""
+    for node in graph.topology.nodes:
+        inner = Call.of(node).graph
+        if inner is not None:
+            yield from _calls(inner, f"{path}{node.operation.name}/")
+        elif not node.is_input:
+            yield path + node.operation.name, node
 
 
 def _along(field: ReceptiveField, input_name: str, name: str) -> FieldAxis | None:

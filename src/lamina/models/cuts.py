@@ -6,38 +6,54 @@ from collections.abc import Iterator
 from typing import Any
 
 from lamina.base.errors import warn_shape
+from lamina.base.scope import Scoped
 from lamina.graph.function import Graph
 from lamina.graph.node import Node
 from lamina.layers.layer import Layer
 
 _RESIDUAL = ("Add", "add")
 
+on_purpose = Scoped(False)  # `with on_purpose.set(True):` models that are made inside give no warning
 
-def warn_if_cut_in_block(model: Any, graph: Graph) -> None:
-    """Warns when the graph that the outputs were taken from goes on, and an Add further on joins what was cut apart."""
+
+def warn_if_cut_in_block(model: Any, graph: Graph) -> dict[str, str] | None:
+    """Warns when the graph that the outputs were taken from goes on, and an Add further on joins what was cut apart.
+
+    Returns the parts of the warning, which `model.check()` reports later: by then a user may have built on the model.
+    """
+    parts = cut_in_block(model, graph)
+    if parts is not None and not on_purpose.value:
+        warn_shape(**parts)
+    return parts
+
+
+def cut_in_block(model: Any, graph: Graph) -> dict[str, str] | None:
+    """The parts of a message about a model that ends inside a residual block; None where it does not."""
     inside = {id(node) for node in graph.topology.nodes}
     frontier = [node for node in graph.topology.nodes if any(True for _ in _consumers(node, inside))]
     if len(frontier) < 2:
-        return
+        return None
     merge = _closing_add(frontier, inside)
     if merge is None:
-        return
+        return None
     closed, ends = merge
     layers = [operation for operation in graph.operations if isinstance(operation, Layer)]
     last = layers[-1]
     names = " and ".join(repr(node.operation.name) for node in ends)
     lost = [name for node in ends for name in _names_to(node, closed, inside)]
-    warn_shape(
-        f"The model {model.name!r} ends inside a residual block: the cut at layer {len(layers)}, {last.name!r}, comes "
-        f"before {closed.operation.name!r} joins the branches.",
-        layer=last.name,
-        received="\n".join(
+    return {
+        "headline": f"The model {model.name!r} ends inside a residual block: the cut at layer {len(layers)}, "
+        f"{last.name!r}, comes before {closed.operation.name!r} joins the branches.",
+        "layer": last.name,
+        "path": f"{model.name}/{last.name}",
+        "received": "\n".join(
             f"{tuple(n.output_tensors[0].shape)}  from {type(n.operation).__name__} {n.operation.name!r}" for n in ends
         ),
-        because=f"{closed.operation.name!r} closes the block by adding what follows {names}; the model has the "
+        "expected": "an end at which one tensor carries everything",
+        "because": f"{closed.operation.name!r} closes the block by adding what follows {names}; the model has the "
         f"branches and not their sum" + (f", and misses {', '.join(map(repr, dict.fromkeys(lost)))}" if lost else ""),
-        mend=f"take the outputs up to {closed.operation.name!r} or to the end of the block before",
-    )
+        "mend": f"take the outputs up to {closed.operation.name!r} or to the end of the block before",
+    }
 
 
 def _consumers(node: Node, inside: set[int]) -> Iterator[Node]:

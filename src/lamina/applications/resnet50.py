@@ -1,0 +1,5 @@
+"""The names of `keras.applications.resnet50`."""
+
+from lamina.applications.resnet import ResNet50, preprocess_input
+
+__all__ = ["ResNet50", "preprocess_input"]
