@@ -184,6 +184,47 @@ def test_nothing_overlaps(make, direction: str) -> None:
     check(make(direction))
 
 
+def chain(direction: str = "TB", columns: int | None = 3) -> Drawing:
+    """Boxes and blocks of two ways in a row, with labels behind forks and elsewhere."""
+    nodes, lines, current = [node("input", "input")], [], "input"
+    for number in range(9):
+        path = (f"block{number}",) if number % 3 else ()
+        nodes += [node(f"{number}_{part}", rows=number % 2, cluster=path) for part in ("a", "b")]
+        nodes.append(node(f"{number}_end", "merge", path, rows=0))
+        label = "(None, 25)" if number % 2 else ""
+        lines += [
+            DrawnEdge(current, f"{number}_a", label),
+            *edges(f"{number}_a>{number}_b", f"{number}_b>{number}_end"),
+        ]
+        lines.append(DrawnEdge(current, f"{number}_end"))
+        nodes.append(node(f"{number}_out", rows=0))
+        lines.append(DrawnEdge(f"{number}_end", f"{number}_out", label))
+        current = f"{number}_out"
+    return Drawing(nodes, lines, direction, "chain", columns)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("columns", [2, 3, 7, 100, None])
+def test_nothing_overlaps_in_columns(direction: str, columns: int | None) -> None:
+    whole, broken = lay_out(chain(direction, 1)), check(chain(direction, columns))
+    along = "width" if direction in ("LR", "RL") else "height"
+    assert getattr(broken, along) < getattr(whole, along) * (0.25 if columns == 100 else 1.6 / (columns or 2))
+    across = 1 if direction in ("LR", "RL") else 0
+    places = {round(rectangle[across] / 60) for rectangle in broken.boxes.values()}
+    assert len(places) >= (columns if columns in (2, 3, 7) else 2)
+
+
+def test_a_drawing_without_narrow_places_stays_whole() -> None:
+    def pair(columns: int | None) -> Drawing:
+        nodes = [node(f"{side}{number}") for number in range(40) for side in "ab"]
+        lines = [DrawnEdge(f"{side}{number}", f"{side}{number + 1}") for number in range(39) for side in "ab"]
+        return Drawing(nodes, [*lines, DrawnEdge("a0", "b1"), DrawnEdge("a38", "b39")], columns=columns)
+
+    whole = lay_out(pair(1))
+    assert whole.height > 1500
+    assert lay_out(pair(None)).boxes == lay_out(pair(4)).boxes == whole.boxes
+
+
 @st.composite
 def random_drawings(draw: st.DrawFn) -> Drawing:
     count = draw(st.integers(1, 12))
@@ -194,7 +235,8 @@ def random_drawings(draw: st.DrawFn) -> Drawing:
     if draw(st.booleans()):  # acyclic, as models are
         pairs = [(min(a, b), max(a, b), label) for a, b, label in pairs if a != b]
     lines = tuple(DrawnEdge(str(a), str(b), label) for a, b, label in pairs)
-    return Drawing(nodes, lines, draw(st.sampled_from(DIRECTIONS)), draw(st.sampled_from(["", "a title"])))
+    title, columns = draw(st.sampled_from(["", "a title"])), draw(st.sampled_from([1, 1, 2, 3, None]))
+    return Drawing(nodes, lines, draw(st.sampled_from(DIRECTIONS)), title, columns)
 
 
 @settings(max_examples=80, deadline=None)
@@ -287,6 +329,9 @@ def test_png_size_follows_dpi_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
     assert sizes[48] == pytest.approx((layout.width / 2, layout.height / 2), abs=1.1)
     monkeypatch.setattr(drawings, "MAX_PIXELS", 500)
     assert max(Image.open(io.BytesIO(to_png(residual(), 2000))).size) in (499, 500)
+    monkeypatch.setattr(drawings, "MAX_AREA", 10_000)
+    width, height = Image.open(io.BytesIO(to_png(residual(), 2000))).size
+    assert 9_000 < width * height <= 10_000
 
 
 def test_a_model_of_430_layers_is_drawn_in_seconds() -> None:
@@ -331,6 +376,7 @@ def test_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_torch_is_imported() -> None:
-    for name in ("layered", "drawing", "table"):
+    foreign = r"^\s*(import|from) (torch|lamina\.(?!explain\.(?:layered|columns)\b))"
+    for name in ("layered", "columns", "drawing", "table"):
         text = (Path(drawings.__file__).parent / f"{name}.py").read_text(encoding="utf-8")
-        assert not re.search(r"^\s*(import|from) (torch|lamina\.(?!explain\.layered))", text, re.MULTILINE), name
+        assert not re.search(foreign, text, re.MULTILINE), name

@@ -23,11 +23,11 @@ from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_we
 CustomObjectScope = custom_object_scope
 
 
-def plot_model(model: Any, to_file: Any = "model.png", **kwargs: Any) -> Any:
+def plot_model(model: Any, to_file: Any = "model.png", *args: Any, **kwargs: Any) -> Any:
     """Draws a model into an SVG or PNG file (see `lamina.explain.plot_model`)."""
     from lamina.explain.plot import plot_model as plot
 
-    return plot(model, to_file=to_file, **kwargs)
+    return plot(model, to_file, *args, **kwargs)
 
 
 def clear_session() -> None:

@@ -12,6 +12,7 @@ from lamina.callbacks.control import (
 )
 from lamina.callbacks.progbar import Progbar
 from lamina.callbacks.records import CSVLogger, History, ProgbarLogger
+from lamina.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -26,5 +27,6 @@ __all__ = [
     "Progbar",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lamina.callbacks.base import Callback, Logs
+from lamina.callbacks.curves import draw_curves
 from lamina.callbacks.progbar import Progbar
 
 
@@ -26,6 +27,7 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+        self._epochs: dict[str, list[int]] = {}  # at which epochs each value came
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.epoch = []
@@ -34,6 +36,21 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self._epochs.setdefault(name, []).append(epoch)
+
+    def plot(self, to_file: str | os.PathLike[str] | None = None) -> Any:
+        """The curves of each metric, in training and validation, over the epochs: a matplotlib Figure, or a file too.
+
+        The format of `to_file` is that of its suffix (".png", ".svg", ".pdf"). Errors: a LaminaError when no epoch has
+        ended; a MissingPackageError without matplotlib, which `pip install lamina[plot]` installs.
+
+        >>> history = History()
+        >>> for epoch, loss in enumerate((0.9, 0.5)):
+        ...     history.on_epoch_end(epoch, {"loss": loss, "val_loss": loss + 0.1})
+        >>> [axes.get_title() for axes in history.plot().axes]
+        ['loss']
+        """
+        return draw_curves(self.history, self._epochs, to_file)
 
 
 class ProgbarLogger(Callback):

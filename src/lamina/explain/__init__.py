@@ -24,9 +24,11 @@ _NAMES: dict[str, str] = {
     "compare": "comparing",
     "check_model": "checking",
     "explore_model": "exploring",
+    "draw_model": "plot",
     "model_to_drawing": "plot",
     "plot_model": "plot",
     "print_summary": "summary",
+    "summarize": "summary",
     "summary_table": "summary",
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
+from lamina.explain.columns import TURN, in_columns
 from lamina.explain.layered import (
     Block,
     ClusterPath,
@@ -33,6 +34,7 @@ Direction = Literal["TB", "LR", "BT", "RL"]
 Item = str | ClusterPath  # what a level holds: a node, by its key, or a cluster, by its path
 
 MAX_PIXELS = 16_000  # a side of a PNG; most viewers and GPUs refuse more
+MAX_AREA = 50_000_000  # of a PNG in pixels: 200 MB in a viewer
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class DrawnEdge:
 class Drawing:
     """Nodes and edges to draw; `direction` is the way the arrows go: "TB", "LR", "BT" or "RL".
 
-    Cycles, self loops and parallel edges are allowed. Raises `ValueError` for a key that two nodes share, an edge to a
-    key that no node has, and an unknown direction.
+    `columns`: into how many columns a long chain is broken where it is narrow; None chooses by the size. Cycles, self
+    loops and parallel edges are allowed. Raises `ValueError` for a key that two nodes share, an edge to a key that no
+    node has, an unknown direction, and less than one column.
 
     >>> from lamina.explain.drawing import DrawnEdge, DrawnNode, Drawing, to_svg
     >>> nodes = (DrawnNode("a", "input", kind="input"), DrawnNode("b", "dense", "Dense", (("output", "(None, 8)"),)))
@@ -77,10 +80,13 @@ class Drawing:
     edges: Sequence[DrawnEdge] = ()
     direction: Direction = "TB"
     title: str = ""
+    columns: int | None = 1
 
     def __post_init__(self) -> None:
         if self.direction not in ("TB", "LR", "BT", "RL"):
             raise ValueError(f"direction={self.direction!r}: give 'TB', 'LR', 'BT' or 'RL'")
+        if self.columns is not None and self.columns < 1:
+            raise ValueError(f"columns={self.columns}: give a positive number, or None")
         keys = {node.key for node in self.nodes}
         if len(keys) < len(self.nodes):
             seen: set[str] = set()
@@ -223,10 +229,14 @@ class _Planner:
             block = blocks[item] if isinstance(item, tuple) else self._leaf(item)
             vertex[item] = level.add(block.width, block.height)
             level.blocks[vertex[item]] = block
+        edges = self.drawing.edges
+        labelled = {edges[number].source for number, *_ in self.inner[path] if edges[number].label}
         for number, upper, lower in self.inner[path]:
             stops = [vertex[upper], vertex[lower]]
-            if self.drawing.edges[number].label:
+            if edges[number].label:
                 stops.insert(1, self._add_label(level, number))
+            elif edges[number].source in labelled:  # it goes as far as the one with the label
+                stops.insert(1, level.add(thin=True))
             level.links += [Link(number, list(pair)) for pair in itertools.pairwise(stops)]
         first: set[int] = set()
         last: set[int] = set()
@@ -304,6 +314,7 @@ class _Planner:
 # ----------------------------------------------------------------------------------------------------------- SVG
 
 MARGIN = 16.0
+_PAGE = 1.3  # width by height that columns aim at
 _ARROW = (8.0, 3.5)  # length, half width
 _INK, _MUTED, _LINE, _FRAME_LINE = "#1f2933", "#5f6b7a", "#7b8794", "#c3ccd6"
 _FRAME_FILLS = ("#f5f7fa", "#eaeef3")
@@ -325,7 +336,12 @@ COLOURS: dict[str, tuple[str, str]] = {
     "regularization": ("#eceae6", "#948b7c"),
     "merge": ("#f4cdc2", "#b8573c"),
     "model": ("#dfe5ec", "#52606d"),
+    "block": ("#f6e3d6", "#b0764f"),
 }
+
+
+def _turned(size: Point, sideways: bool) -> Point:
+    return size[::-1] if sideways else size
 
 
 def _label_size(text: str) -> tuple[float, float]:
@@ -337,7 +353,8 @@ class Layout:
     """A drawing with positions in pixels: boxes and frames as (x, y, width, height), routes from source to target.
 
     Two points of a route that share the coordinate across the direction bound a straight line; any other two bound a
-    bend that leaves and arrives along the direction and stays in the rectangle between them.
+    bend that leaves and arrives along the direction and stays in the rectangle between them. Where two share the
+    coordinate along it, the line turns back, at most `columns.TURN` behind them.
     """
 
     drawing: Drawing
@@ -354,8 +371,13 @@ def lay_out(drawing: Drawing) -> Layout:
     """Positions of everything in a drawing. Raises `ImportError` when fast-sugiyama is not installed."""
     measured = {node.key: _measure(node, drawing.direction in ("LR", "RL")) for node in drawing.nodes}
     planner = _Planner(drawing, measured)
-    block = planner.block(())
     sideways = drawing.direction in ("LR", "RL")
+    block = planner.block(())
+    if drawing.columns != 1:
+        sizes = {key: _turned((box.width, box.height), sideways) for key, box in measured.items()}
+        labels = {edge: _turned(_label_size(drawing.edges[edge].label), sideways) for edge in block.labels}
+        ends = {n: e.target if n in planner.flipped else e.source for n, e in enumerate(drawing.edges)}
+        block = in_columns(block, sizes, labels, ends, drawing.columns, 1 / _PAGE if sideways else _PAGE)
     title_width = _text_width(drawing.title, HEADING_SIZE)
     heading = HEADING_SIZE + 14 if drawing.title else 0.0
     width, height = (block.height, block.width) if sideways else (block.width, block.height)
@@ -510,7 +532,10 @@ def _edge_svg(layout: Layout, number: int) -> str:
     else:
         points = [*points[:-1], base]
         path = f"M{points[0][0]:g} {points[0][1]:g}" + "".join(
-            _bend(one, other, sideways) for one, other in itertools.pairwise(points)
+            _turn(points[place - 1 : place + 2], sideways)
+            if place and points[place][0 if sideways else 1] == points[place + 1][0 if sideways else 1]
+            else _bend(points[place], points[place + 1], sideways)
+            for place in range(len(points) - 1)
         )
     (tail_x, tail_y), (side_x, side_y) = (
         (tip[0] - along[0] * length, tip[1] - along[1] * length),
@@ -535,11 +560,29 @@ def _bend(start: Point, end: Point, sideways: bool) -> str:
     return f"C{x:g} {middle:g} {end_x:g} {middle:g} {end_x:g} {end_y:g}"
 
 
+def _turn(points: list[Point], sideways: bool) -> str:
+    """A line that goes on a little, across, and back; it comes from the first of three points."""
+    (_, y), (far_x, far_y), (end_x, end_y) = (point[::-1] if sideways else point for point in points)
+    reach = TURN if far_y > y else -TURN
+    side = TURN if end_x > far_x else -TURN
+    corners = [
+        ((far_x, far_y + reach / 2), (far_x + side / 2, far_y + reach), (far_x + side, far_y + reach)),
+        ((end_x - side, far_y + reach), (end_x - side, far_y + reach), (end_x - side, far_y + reach)),
+        ((end_x - side / 2, far_y + reach), (end_x, far_y + reach / 2), (end_x, end_y)),
+    ]
+    return "".join(
+        "C" + " ".join(f"{a:g} {b:g}" for a, b in ((point[::-1] if sideways else point) for point in corner))
+        for corner in corners
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------- PNG
 
 
 def to_png(drawing: Drawing, dpi: int = 200) -> bytes:
-    """The drawing as PNG at `dpi` dots an inch (an inch is 96 pixels of the SVG), no side above 16,000 pixels.
+    """The drawing as PNG at `dpi` dots an inch (an inch is 96 pixels of the SVG); less where it would be too large.
+
+    No side has more than 16,000 pixels, and the whole no more than 50 million.
 
     The text is set in the font that pillow carries, so that it looks the same on a machine without fonts. Raises
     `ImportError` when the extra "plot" is not installed.
@@ -548,7 +591,7 @@ def to_png(drawing: Drawing, dpi: int = 200) -> bytes:
         raise ValueError(f"dpi={dpi}: give a positive number of dots an inch")
     svg = to_svg(drawing).translate(_SPELLED)
     width, height = (float(number) for number in svg.split('viewBox="0 0 ', 1)[1].split('"', 1)[0].split())
-    scale = min(dpi / 96, MAX_PIXELS / max(width, height))
+    scale = min(dpi / 96, MAX_PIXELS / max(width, height), (MAX_AREA / (width * height)) ** 0.5)
     with tempfile.TemporaryDirectory() as folder:
         font = Path(folder) / "font.otf"
         font.write_bytes(_font().font_bytes)

@@ -26,6 +26,7 @@ Vertex = TypeVar("Vertex", bound=Hashable)
 
 _BOX_GAP, _LINE_GAP = 26.0, 14.0  # between two boxes of a rank, between two lines that pass through it
 _RANK_GAP, _LONGEST_RANK_GAP = 26.0, 120.0
+_BEFORE_LABEL, _BEHIND_LABEL = 8.0, 18.0  # instead of the gap between ranks; the second has room for an arrow's head
 _PORT_GAP = 14.0  # between two arrows on one side of a box
 
 
@@ -156,6 +157,7 @@ class Level:
             for rank, row in rows.items():  # of an order and its mirror image, the one nearer to the given order
                 self.order[rank] += row if rising >= 0 else row[::-1]
         self._untangle_ports()
+        self._untangle_parallels()
         if self.title is not None:
             row = self.order[self.rank[self.title]]
             row.remove(self.title)
@@ -175,6 +177,25 @@ class Level:
             group.sort(key=lambda port: (self.port_hints.get(edge_of[port], 0.0), row.index(port)))
             for place, port in zip(places, group, strict=True):
                 row[place] = port
+
+    def _untangle_parallels(self) -> None:
+        """Lines between the same two vertices, which may pass labels, change places until they follow their ports."""
+        ways: dict[int, list[int]] = defaultdict(list)
+        for link in self.links:
+            ways[link.edge] += link.vertices if not ways[link.edge] else link.vertices[1:]
+        beside: dict[tuple[int, int, int], list[tuple[float, float, int]]] = defaultdict(list)
+        for edge, (high, *between, low) in ways.items():
+            places = [
+                block.ports.get(edge, 0.0) if (block := self.blocks.get(end)) is not None else 0.0
+                for end in (low, high)
+            ]
+            for vertex in between:
+                beside[high, low, self.rank[vertex]].append((places[0], places[1], vertex))
+        for (_, _, rank), group in beside.items():
+            row = self.order[rank]
+            free = sorted(row.index(vertex) for *_, vertex in group)
+            for place, (*_, vertex) in zip(free, sorted(group), strict=True):
+                row[place] = vertex
 
     def separation(self, left: int, right: int) -> float:
         """The least distance between the centres of two neighbours in a rank."""
@@ -221,6 +242,9 @@ class Level:
 
     def assign_rows(self) -> None:
         """Where each rank begins and ends: the more its lines go sideways, the wider the gap before it."""
+        labels = set(self.labels.values())
+        solid = [[vertex for vertex in row if not self.thin[vertex]] for row in self.order]
+        lettered = [bool(row) and all(vertex in labels for vertex in row) for row in solid] + [False]
         slant = [-1.0] * (len(self.order) + 1)  # the longest way sideways in the gap below each rank
         for number, link in enumerate(self.links):
             for upper, lower in itertools.pairwise(link.vertices):
@@ -230,7 +254,8 @@ class Level:
         for rank, row in enumerate(self.order):
             height = max((self.height[vertex] for vertex in row), default=0.0)
             self.rows.append((down, down + height))
-            gap = _RANK_GAP / 2 if slant[rank] < 0 else min(_RANK_GAP + slant[rank] / 10, _LONGEST_RANK_GAP)
+            usual = _BEFORE_LABEL if lettered[rank + 1] else _BEHIND_LABEL if lettered[rank] else _RANK_GAP
+            gap = _RANK_GAP / 2 if slant[rank] < 0 else min(usual + slant[rank] / 10, _LONGEST_RANK_GAP)
             down += height + gap
 
     def span(self, vertex: int) -> Point:

@@ -48,9 +48,13 @@ class Inspected:
         """The model from the inputs to a layer. Errors: a cut inside a block is refused unless `force`."""
         return late("explain").cut_model(self, at, force=force)
 
-    def plot(self, to_file: Any = "model.svg", **kwargs: Any) -> Any:
-        """Draws the model into an SVG or PNG file."""
-        return late("explain").plot_model(self, to_file=to_file, **kwargs)
+    def plot(self, to_file: Any = None, **options: Any) -> Any:
+        """A picture of the model, which a notebook shows; with `to_file`, an SVG or PNG file too.
+
+        The options are those of `lamina.explain.plot_model`; layer names, shapes where they change and frames around
+        residual blocks are on unless said otherwise.
+        """
+        return late("explain").draw_model(self, to_file, **options)
 
     def explore(self, to_file: Any = "model.html", **kwargs: Any) -> Any:
         """Writes a page that shows the model in a browser: one HTML file that needs no network."""
