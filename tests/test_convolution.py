@@ -128,6 +128,7 @@ def test_where_the_image_went():
     assert str(caught[0].message) == (
         "Conv2D 'conv2d' reads its input as a 1×32 image of 32 channels.\n"
         '  received   (None, 1, 32, 32)  batch, height, width, channels (data_format "channels_last")\n'
+        "  expected   (None, 32, 32, 1)  the image that this looks like\n"
         "  because    height 1 is smaller than the kernel's 8, and the last two axes are equal, as in a\n"
         "             channels_first image of 1 channel and 32×32 pixels\n"
         '  to mend    Input((32, 32, 1)), or Conv2D(..., data_format="channels_first")'
@@ -164,10 +165,13 @@ def test_a_kernel_larger_than_the_image():
     with pytest.raises(ShapeError) as error:
         lamina.layers.Conv2D(4, 5, name="wide")(small)
     assert str(error.value) == (
-        "Conv2D 'wide': along height, a window of 5 does not fit into 3\n"
+        "Conv2D 'wide': along height, a window of 5 does not fit into 3.\n"
         "  received   (None, 3, 3, 3)  from MaxPooling2D 'small'\n"
+        "  expected   height 5 or more\n"
         "  because    the window of 5 is larger than the 3 positions it slides over\n"
-        '  to mend    padding="same", a smaller kernel, or a larger input'
+        '  to mend    padding="same", a smaller kernel, or a larger input\n'
+        "  sizes      input_layer  InputLayer    (None, 6, 6, 3)\n"
+        "             small        MaxPooling2D  (None, 3, 3, 3)"
     )
 
 

@@ -343,7 +343,13 @@ def test_validation_split_equals_keras(keras, count, share):
 ERRORS = {
     "lengths": (
         lambda: make_loader({"a": column(4)}, column(5), np.ones(4)),
-        "All parts must have the same number of samples: x['a'] has 4, y has 5, sample_weight has 4.",
+        "All parts must have the same number of samples: x['a'] has 4, y has 5, sample_weight has 4.\n"
+        "  received   x['a']  (4, 1)\n"
+        "             y  (5, 1)\n"
+        "             sample_weight  (4,)\n"
+        "  expected   the same size on the first axis of every part\n"
+        "  because    the first axis counts the samples, and each part has one entry for each of them\n"
+        "  to mend    look where the parts were made: one was cut, shuffled out or stacked along another axis",
     ),
     "no samples": (
         lambda: make_loader(column(0), np.zeros(0)),

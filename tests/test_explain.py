@@ -67,6 +67,43 @@ def test_the_count_follows_the_size_only_where_a_weight_reads_it():
     assert "the same for every input size" in pooled.explain().conclusion
 
 
+def test_the_layers_whose_count_follows_the_channels():
+    dense = lamina.Sequential([lamina.Input((4,)), layers.Dense(32, name="first"), layers.Dense(16)])
+    assert dense.explain().channel_dependent == (("first", "features", "4·32 + 32 = 160"),)
+    assert "every input size" not in dense.explain().conclusion
+    assert "It follows the input's features, in 'first' (4·32 + 32 = 160)." in str(dense.explain())
+    x = lamina.Input((1, 32, 32))
+    first = lamina.Model(x, layers.Conv2D(10, 8, data_format="channels_first", name="conv")(x))
+    assert [axis.name for axis in first.explain().layers[0].axes] == ["channels", "height", "width"]
+    assert (first.explain().size_dependent, first.explain().channel_dependent[0][:2]) == ((), ("conv", "channels"))
+    nested = lamina.Sequential([first, layers.GlobalAveragePooling2D(data_format="channels_first"), layers.Dense(2)])
+    assert nested.explain().channel_dependent == ((f"{first.name}/conv", "channels", "8·8·1·10 + 10 = 650"),)
+    words = lamina.Sequential(
+        [lamina.Input((8,)), layers.Embedding(10, 4), layers.Flatten(), layers.Dense(2, name="last")]
+    )
+    assert words.explain().size_dependent == ("last",)
+    assert words.explain().channel_dependent == ()
+
+
+def test_the_inputs_of_a_nested_model_have_their_own_axes():
+    image, numbers = lamina.Input((8, 8, 3)), lamina.Input((5,))
+    joined = layers.Concatenate()([layers.Flatten()(layers.Conv2D(2, 3)(image)), layers.Dense(3)(numbers)])
+    inner = lamina.Model([image, numbers], joined, name="inner")
+    given = [lamina.Input((8, 8, 3)), lamina.Input((5,))]
+    explained = lamina.Model(given, layers.Dense(2, name="head")(inner(given))).explain()
+    assert [one[:2] for one in explained.channel_dependent] == [
+        ("inner/conv2d", "channels"),
+        ("inner/dense", "features"),
+    ]
+    assert explained.size_dependent == ("head",)
+
+
+def test_a_window_that_keeps_a_size_says_so():
+    conv = layers.Conv2D(10, 8, padding="same", data_format="channels_first")
+    said = [str(axis) for axis in lamina.explain(conv, (None, 1, 32, 32)).axes]
+    assert said == ["open", "10", "32, as it came", "32, as it came"]
+
+
 def test_open_sizes_stay_formulas():
     x = lamina.Input((None, None, 3))
     model = lamina.Model(x, layers.Conv2D(4, 7, strides=2, name="conv")(layers.ZeroPadding2D(3)(x)))
@@ -151,7 +188,7 @@ def test_plots_open_and_say_everything(tmp_path):
     for word in ("inner", "batch_normalization", "(None, 8, 8, 4)", "conv2d"):
         assert word in text
     png = model.plot(tmp_path / "m.png", show_dtype=True, rankdir="LR")
-    with Image.open(io.BytesIO(png.read_bytes())) as picture:
+    with Image.open(io.BytesIO(png.path.read_bytes())) as picture:
         assert picture.width > picture.height
     with pytest.raises(ValueError, match=r"\.svg"):
         lamina.utils.plot_model(model, tmp_path / "m.pdf")

@@ -225,7 +225,9 @@ def test_wrong_input_of_a_built_layer():
         "  received   (None, 64)  from Dense 'pool'\n"
         "  expected   (None, 128)  fixed when 'head' was built\n"
         "  because    its kernel is (128, 10): the input's last axis meets the kernel's first\n"
-        "  to mend    make a new Dense for this input, or give it an input of 128 features"
+        "  to mend    make a new Dense for this input, or give it an input of 128 features\n"
+        "  sizes      input_layer  InputLayer  (None, 7)\n"
+        "             pool         Dense       (None, 64)"
     )
     with pytest.raises(ShapeError, match="needs 128 features and got 64"):
         head(torch.ones(2, 64))

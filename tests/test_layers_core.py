@@ -294,6 +294,7 @@ SHAPE_MISTAKES = {
         """\
 Reshape 're' cannot put 12 numbers into (-1, 5).
   received   (2, 4, 3)  batch, steps, features
+  expected   a multiple of 5 numbers
   because    one example holds 4 · 3 = 12 numbers, which is no multiple of 5
   to mend    choose sizes whose product is the number of an example's values; one of them may be -1""",
     ),
@@ -303,14 +304,15 @@ Reshape 're' cannot put 12 numbers into (-1, 5).
 Permute 'turn' reads inputs of 3 axes and got 2.
   received   (None, 4)  from InputLayer 'x'
   expected   (batch, steps, features)
-  to mend    add the missing axis: a batch axis in front (x[None]), or one channel behind (x[...,
-             None])""",
+  because    a Permute reads 3 axes by their place: batch, steps, features
+  to mend    add the axis of features: Input((4, 1)), or Reshape((4, 1)) before this layer""",
     ),
     "einsum": (
         lambda: built(layers.EinsumDense("abc,cd->abd", (None, 64), name="dense"), 3, 5)(torch.ones(1, 3, 6)),
         """\
 EinsumDense 'dense': axis 'c' of 'abc,cd->abd' has the size 6 and its kernel has 5.
-  received   (1, 3, 6)
+  received   (1, 3, 6)  batch, steps, features
+  expected   5 on axis 'c'
   because    one letter stands for one size
   to mend    give it an input with 5 on axis 'c', or make a layer for 6""",
     ),
@@ -327,8 +329,9 @@ PReLU 'slope' needs 3 features and got 4.
         lambda: layers.Softmax(axis=3, name="share")(torch.ones(2, 2)),
         """\
 Softmax 'share' works on axis 3, which its input does not have.
-  received   (2, 2), 2 axes
+  received   (2, 2)  batch, features
   expected   an input of at least 4 axes
+  because    axis=3 is one of the layer's arguments, and the input has 2 axes
   to mend    choose an axis between -2 and 1""",
     ),
 }

@@ -134,10 +134,15 @@ MISTAKES = {
 Add 'sum': inputs 1 and 2 differ on axis 2 (features): 64 and 128.
   received   (None, 8, 64)  from Dense 'a'
              (None, 8, 128)  from Dense 'b'
+  expected   the same features in all inputs, or 1
   because    they are combined number by number: on every axis the sizes must be equal, or one of
              them 1
   to mend    bring both to the same features with a Dense layer; Concatenate joins inputs of
-             different features""",
+             different features
+  sizes      input_layer    InputLayer  (None, 8, 3)
+             a              Dense       (None, 8, 64)
+             input_layer_1  InputLayer  (None, 8, 3)
+             b              Dense       (None, 8, 128)""",
     ),
     "height": (
         lambda: layers.Maximum(name="max")([torch.ones(1, 8, 8, 2), torch.ones(1, 8, 8, 1), torch.ones(1, 4, 8, 2)]),
@@ -146,6 +151,7 @@ Maximum 'max': inputs 1 and 3 differ on axis 1 (height): 8 and 4.
   received   (1, 8, 8, 2)  batch, height, width, channels
              (1, 8, 8, 1)  batch, height, width, channels
              (1, 4, 8, 2)  batch, height, width, channels
+  expected   the same height in all inputs, or 1
   because    they are combined number by number: on every axis the sizes must be equal, or one of
              them 1
   to mend    let both branches shrink alike (strides, padding="same"), or cut one with a Cropping
@@ -157,6 +163,7 @@ Maximum 'max': inputs 1 and 3 differ on axis 1 (height): 8 and 4.
 Add 'sum': inputs 1 and 2 differ on axis 0 (batch): 2 and 1.
   received   (2, 3)  batch, features
              (1, 3)  batch, features
+  expected   the same number of examples in all inputs
   because    the first axis counts the examples, which are joined one by one
   to mend    give all inputs the same examples""",
     ),
@@ -166,6 +173,7 @@ Add 'sum': inputs 1 and 2 differ on axis 0 (batch): 2 and 1.
 Concatenate 'cat': inputs 1 and 2 differ on axis 1 (steps): 8 and 7.
   received   (2, 8, 3)  batch, steps, features
              (2, 7, 3)  batch, steps, features
+  expected   the same steps in all inputs
   because    they are joined along axis 2 (features); on every other axis their sizes must be equal
   to mend    make their steps equal, or join along axis=1 if it is the steps that should add up""",
     ),
@@ -175,6 +183,7 @@ Concatenate 'cat': inputs 1 and 2 differ on axis 1 (steps): 8 and 7.
 Concatenate 'cat': inputs 1 and 2 have 3 and 2 axes.
   received   (2, 8, 3)  batch, steps, features
              (2, 3)  batch, features
+  expected   3 axes in all inputs, as in the first
   because    inputs are joined along one axis, and must have all the others in common
   to mend    give all the same number of axes, with Reshape or Flatten""",
     ),
@@ -184,14 +193,17 @@ Concatenate 'cat': inputs 1 and 2 have 3 and 2 axes.
 Dot 'dot': axis 1 of input 1 (features) has 3 numbers and axis 1 of input 2 (features) 4.
   received   (2, 3)  batch, features
              (2, 4)  batch, features
+  expected   as many numbers on axis 1 of input 1 as on axis 1 of input 2
   because    the products of both are added up along these axes
   to mend    choose other axes=, or bring both to the same size""",
     ),
     "one tensor": (
         lambda: layers.Add(name="sum")(torch.ones(2, 3)),
         """\
-Add 'sum' takes a list of at least 1 tensor and got one tensor.
+Add 'sum' takes a list of tensors and got one tensor.
   received   (2, 3)  batch, features
+  expected   a list of tensors
+  because    it joins the tensors of a list, and the list is its one argument
   to mend    call it as Add()([a, b])""",
     ),
     "three": (
@@ -201,6 +213,8 @@ Subtract 'minus' takes a list of exactly 2 tensors and got 3 in the list.
   received   (1, 3)  batch, features
              (1, 3)  batch, features
              (1, 3)  batch, features
+  expected   a list of exactly 2 tensors
+  because    it joins the tensors of a list, and the list is its one argument
   to mend    call it as Subtract()([a, b])""",
     ),
 }

@@ -187,7 +187,7 @@ def test_a_subclass_that_calls_super_with_a_graph():
     ("shape", "mend"),
     [
         ((28, 28, 1), "add the batch axis: x[None]"),
-        ((5, 28, 28, 3), "reshape the data"),
+        ((5, 28, 28, 2), "give data of shape (None, 28, 28, 1)"),
         ((5, 1, 28, 28), "move the channels to the end"),
         ((28, 28), "add the batch and the channel axis"),
     ],
@@ -257,3 +257,91 @@ def test_mixed_precision_in_a_graph(keras):
     out = model(torch.randn(2, 8, 8, 3))
     assert out.dtype is torch.bfloat16
     assert all(w.dtype is torch.float32 for w in model.weights)
+
+
+def many_outputs(k):
+    x = k.Input((4,), name="image")
+    same, other = k.layers.Dense(4, name="same"), k.layers.Dense(4, name="same_1")
+    first = same(x)
+    return k.Model(x, [first, same(first), other(x), x], name="many")
+
+
+def test_every_output_has_a_name_of_its_own(keras):
+    mine, theirs = many_outputs(lamina), many_outputs(keras)
+    assert theirs.output_names == ["same", "same", "same_1", "image"]
+    assert mine.output_names == ["same", "same_2", "same_1", "image"]
+    ours, theirs = both(keras, shared)
+    assert ours.output_names == theirs.output_names == ["left", "right"]
+
+
+def test_named_outputs_are_the_call_by_name():
+    model = many_outputs(lamina)
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    plain, named = model(x), model.named_outputs(x)
+    assert isinstance(plain, list)
+    assert list(named) == model.output_names
+    assert all(torch.equal(one, other) for one, other in zip(plain, named.values(), strict=True))
+
+
+def test_named_outputs_of_a_dict_and_of_one_tensor():
+    x = lamina.Input((4,))
+    one, two = lamina.layers.Dense(2, name="one")(x), lamina.layers.Dense(3, name="two")(x)
+    by_key = lamina.Model(x, {"b": one, "a": two})
+    assert {key: tuple(value.shape) for key, value in by_key.named_outputs(np.ones((5, 4))).items()} == {
+        "b": (5, 2),
+        "a": (5, 3),
+    }
+    assert list(lamina.Model(x, one).named_outputs(np.ones((5, 4)))) == ["one"]
+
+
+def test_named_outputs_follow_training():
+    x = lamina.Input((100,))
+    model = lamina.Model(x, lamina.layers.Dropout(0.5, name="drop")(x))
+    ones = np.ones((2, 100), "float32")
+    assert bool((model.named_outputs(ones)["drop"] == 1).all())
+    assert bool((model.named_outputs(ones, training=True)["drop"] == 0).any())
+
+
+def test_an_output_out_of_range_lists_all():
+    model = many_outputs(lamina)
+    assert model.outputs[-1] is model.outputs[3]
+    with pytest.raises(IndexError) as error:
+        model.outputs[15]
+    assert str(error.value) == (
+        "The model 'many' has 4 outputs; there is none at index 15. They are:\n"
+        "  0  same  (None, 4)\n"
+        "  1  same_2  (None, 4)\n"
+        "  2  same_1  (None, 4)\n"
+        "  3  image  (None, 4)"
+    )
+    with pytest.raises(ValueError, match=r"2 layers, from 0 \('flat'\) to 1 \('head'\); there is none at index 5"):
+        lamina.Sequential(
+            [lamina.Input((2, 2)), lamina.layers.Flatten(name="flat"), lamina.layers.Dense(2, name="head")]
+        ).get_layer(index=5)
+
+
+def test_the_outputs_are_a_list_that_goes_on_into_layers_and_models(tmp_path):
+    model = many_outputs(lamina)
+    assert isinstance(model.outputs, list)
+    assert [*model.outputs[:2], model.outputs[2], model.input] == list(model.outputs)
+    again = lamina.Model(model.inputs, model.outputs)
+    nested = lamina.Model(model.inputs, {"all": model.outputs, "last": model.outputs[-1]})
+    total = lamina.Model(model.inputs, lamina.layers.Add(name="sum")(model.outputs), name="total")
+    x = np.ones((2, 4), "float32")
+    plain = model(x)
+    assert all(torch.equal(one, other) for one, other in zip(plain, again(x), strict=True))
+    assert torch.allclose(total(x), sum(plain))
+    assert len(nested(x)["all"]) == 4
+    total.save(tmp_path / "total.keras")
+    assert torch.allclose(lamina.models.load_model(tmp_path / "total.keras")(x), total(x))
+
+
+def test_training_logs_every_output_by_its_name():
+    x = lamina.Input((4,))
+    same = lamina.layers.Dense(4, name="same")
+    first = same(x)
+    model = lamina.Model(x, [first, same(first)])
+    model.compile("sgd", "mse")
+    history = model.fit(np.ones((4, 4)), [np.zeros((4, 4)), np.zeros((4, 4))], verbose=0).history
+    assert sorted(history) == ["loss", "same_1_loss", "same_loss"]
+    assert history["loss"][0] == pytest.approx(history["same_loss"][0] + history["same_1_loss"][0], rel=1e-5)

@@ -210,8 +210,9 @@ BatchNormalization 'norm' needs 3 features and got 5.
         lambda: layers.BatchNormalization(axis=5, name="norm")(torch.ones(2, 3)),
         """\
 BatchNormalization 'norm' works on axis 5, which its input does not have.
-  received   (2, 3), 2 axes
+  received   (2, 3)  batch, features
   expected   an input of at least 6 axes
+  because    axis=5 is one of the layer's arguments, and the input has 2 axes
   to mend    choose an axis between -2 and 1""",
     ),
     "open": (
@@ -219,14 +220,17 @@ BatchNormalization 'norm' works on axis 5, which its input does not have.
         """\
 LayerNormalization 'norm' makes weights for its input's steps, and their number is open.
   received   (None, None, 4)  from InputLayer 'x'
+  expected   a known size on the axis 'steps'
   because    the layer's weights have one entry (or row) for each of the steps
-  to mend    give the input a fixed size on the axis 'steps'""",
+  to mend    give the model's input fixed sizes, or join its open axes with a global pooling before
+             this layer""",
     ),
     "groups": (
         lambda: layers.GroupNormalization(3, name="norm")(torch.ones(2, 4)),
         """\
 GroupNormalization 'norm' cannot make 3 groups of 4 features.
-  received   (2, 4)
+  received   (2, 4)  batch, features
+  expected   a number of features that 3 divides
   because    all groups have the same size, so their number divides the channels
   to mend    choose groups from 1, 2, 4""",
     ),
@@ -235,7 +239,9 @@ GroupNormalization 'norm' cannot make 3 groups of 4 features.
         """\
 BatchNormalization 'norm' takes a mask of one axis less than its input.
   received   an input of (2, 3, 4) and a mask of (2,)
-  expected   a mask of (2, 3)""",
+  expected   a mask of (2, 3)
+  because    a mask says of every position whether it counts, and a position has one entry a feature
+  to mend    leave the features' axis out of the mask""",
     ),
 }
 

@@ -7,6 +7,7 @@ of the inputs and, where a graph could not be built, the table of the sizes up t
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from lamina.base.scope import Scoped
 
 LINE_WIDTH = 100
 _LABEL_WIDTH = 13
+_CODE = re.compile(r"\[[^\[\]]*\]|\([\d, None]*\)")  # indices and shapes, which stay on one line
 _FIRST_ROWS, _LAST_ROWS = 3, 8  # of a longer table of sizes; the last are the ones that led to the failure
 
 
@@ -129,7 +131,7 @@ def _labelled(label: str, text: str) -> list[str]:
     first = _label(label)
     for paragraph in text.split("\n"):
         lines += textwrap.wrap(
-            paragraph,
+            _CODE.sub(lambda found: found[0].replace(" ", "\0"), paragraph),
             LINE_WIDTH,
             initial_indent=first,
             subsequent_indent=indent,
@@ -137,7 +139,7 @@ def _labelled(label: str, text: str) -> list[str]:
             break_on_hyphens=False,
         )
         first = indent
-    return lines
+    return [line.replace("\0", " ") for line in lines]
 
 
 class ShapeError(_ShapeProblem, LaminaError, ValueError):

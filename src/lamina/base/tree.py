@@ -33,6 +33,16 @@ def flatten_with_path(structure: Any) -> list[tuple[tuple[Any, ...], Any]]:
     return list(zip(paths, leaves, strict=True))
 
 
+def register_list(cls: type) -> None:
+    """Makes a subclass of list a nesting like a plain list, which it becomes when it is put together again."""
+    optree.register_pytree_node(
+        cls,
+        lambda value: (list(value), None),
+        lambda _, leaves: list(leaves),
+        namespace=optree.registry.__GLOBAL_NAMESPACE,
+    )
+
+
 def is_nested(structure: Any) -> bool:
     return isinstance(structure, list | tuple | dict)
 

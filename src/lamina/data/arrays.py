@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lamina.base import config, tree
+from lamina.base.errors import ShapeError
 from lamina.engine.dtypes import TORCH_DTYPES
 
 Batch = tuple[Any, Any, Any]
@@ -121,20 +122,29 @@ def named_tensors(part: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 def count_samples(parts: Batch) -> int:
     """The length that all tensors of x, y and sample_weight share.
 
-    Errors: ValueError when lengths differ (it names each part with its length), when a tensor has no axis of samples,
-    when there is no tensor or no sample.
+    Errors: a ShapeError when lengths differ (it names each part with its length); a ValueError when a tensor has no
+    axis of samples, when there is no tensor or no sample.
     """
     lengths: dict[str, int] = {}
+    shapes: list[str] = []
     for name, part in zip(PART_NAMES, parts, strict=True):
         for path, tensor in named_tensors(part, name):
             if tensor.ndim == 0:
                 raise ValueError(f"{path} is a single number; its first axis must count the samples.")
             lengths[path] = tensor.shape[0]
+            shapes.append(f"{path}  {tuple(tensor.shape)}")
     if not lengths:
         raise ValueError("x holds no array.")
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{path} has {length}" for path, length in lengths.items())
-        raise ValueError(f"All parts must have the same number of samples: {listed}.")
+        raise ShapeError(
+            f"All parts must have the same number of samples: {listed}.",
+            layer="data",
+            received="\n".join(shapes),
+            expected="the same size on the first axis of every part",
+            because="the first axis counts the samples, and each part has one entry for each of them",
+            mend="look where the parts were made: one was cut, shuffled out or stacked along another axis",
+        )
     count = next(iter(lengths.values()))
     if count == 0:
         raise ValueError(

@@ -36,7 +36,8 @@ class BatchLoader:
     that cannot start again (a generator) then has `exhausted` set, and training should stop.
 
     Attributes: `num_batches` of an epoch and `batch_size` (None when unknown), `num_samples` of an epoch (arrays only),
-    `exhausted`. Methods: `peek()`, the first batch without using it up; `on_epoch_end()`.
+    `exhausted`. Methods: `peek()`, the first batch without using it up; `look()`, the data
+    for a check of shapes; `on_epoch_end()`.
     """
 
     batch_size: int | None = None
@@ -65,6 +66,10 @@ class BatchLoader:
                 raise ValueError("The data gave no batch.")
             self._peeked = batch
         return self._peeked
+
+    def look(self) -> Batch:
+        """What shapes are checked on: all the data where it lies in arrays, else the first batch."""
+        return self.peek()
 
     def __iter__(self) -> Iterator[Batch]:
         if self.restartable and self.steps is None and self._peeked is None:
@@ -116,6 +121,9 @@ class ArrayLoader(BatchLoader):
         self.shuffle = shuffle
         self._leaves, self._spec = tree.flatten_spec(parts)
         super().__init__(-(-self._count // self._size), steps)
+
+    def look(self) -> Batch:
+        return self._assemble(self._leaves)
 
     def _start_pass(self) -> Iterator[Batch]:
         if self.shuffle == "batch":

@@ -83,11 +83,18 @@ class Table:
     def _rows(self) -> list[Row]:
         return [row if isinstance(row, Row) else Row(tuple(row)) for row in self.rows]
 
-    def text(self, width: int | None = None, line_length: int | None = None, encoding: str = "utf-8") -> str:
+    def text(
+        self,
+        width: int | None = None,
+        line_length: int | None = None,
+        encoding: str = "utf-8",
+        positions: Sequence[float] | None = None,
+    ) -> str:
         """The table as text.
 
         `width` is the most that it may take (the terminal's width when not given), `line_length` what it takes at
-        least and at most. When `encoding` cannot show the boxes, they are drawn in ASCII.
+        least and at most. When `encoding` cannot show the boxes, they are drawn in ASCII. `positions` are the ends of
+        the columns, in characters or, up to 1, as parts of the whole width.
         """
         limit = line_length or width or terminal_width()
         plain = partial(_encodable, encoding=encoding)
@@ -98,7 +105,9 @@ class Table:
         titles = tuple(plain(column.title) for column in self.columns)
         body = [titles, *(row.cells for row in rows if not row.section)]
         widths = _column_widths(self.columns, body, limit - 3 * len(self.columns) - 1)
-        if line_length:
+        if positions is not None:
+            widths = _widths_between(positions, len(widths), limit)
+        elif line_length:
             for index in itertools.islice(
                 itertools.cycle(range(len(widths))), limit - 3 * len(widths) - 1 - sum(widths)
             ):
@@ -135,12 +144,17 @@ class Table:
         parts += ["</tbody></table>", *(f"<div>{_html(line)}</div>" for line in self.footer), "</div>"]
         return "".join(parts)
 
-    def show(self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
+    def show(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        positions: Sequence[float] | None = None,
+    ) -> None:
         """Prints the table; `print_fn`, when given, is called once with the whole text, as Keras does."""
         if print_fn is None or print_fn is print:
-            print(self.text(line_length=line_length, encoding=_stdout_encoding()))
+            print(self.text(line_length=line_length, encoding=_stdout_encoding(), positions=positions))
         else:
-            print_fn(self.text(line_length=line_length))
+            print_fn(self.text(line_length=line_length, positions=positions))
 
 
 def render_table(
@@ -209,6 +223,20 @@ def _column_widths(columns: Sequence[Column], body: Sequence[tuple[str, ...]], r
             if not candidates:
                 break
             widths[max(candidates, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _widths_between(positions: Sequence[float], columns: int, limit: int) -> list[int]:
+    """The widths of columns that end at these positions. Errors: a ValueError for fewer of them, or too close ones."""
+    if len(positions) < columns:
+        raise ValueError(f"positions are the ends of the columns: this table has {columns}; got {list(positions)}.")
+    scale = limit if positions[-1] <= 1 else 1
+    ends = [0, *(round(scale * position) for position in positions[:columns])]
+    widths = [end - start - 3 for start, end in itertools.pairwise(ends)]
+    widths[-1] -= 1
+    if min(widths) < _LEAST_WIDTH:
+        least = _LEAST_WIDTH + 3
+        raise ValueError(f"positions leave each column {least} characters or more; got {list(positions)}.")
     return widths
 
 

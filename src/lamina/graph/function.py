@@ -34,6 +34,8 @@ class Graph:
         self.input_structure, self.output_structure = inputs, outputs
         self._output_spec = tree.flatten_spec(outputs)[1]
         self.topology: Topology = sort(self.inputs, self.outputs)
+        for node in self.topology.nodes:
+            node.in_graph = True
         self.operations: list[Any] = self.topology.operations
         self._program: Program | None = None
 

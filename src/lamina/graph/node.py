@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lamina.base import names, tree
+from lamina.base.errors import ShapeError
+from lamina.graph.history import add_sizes
 from lamina.graph.keras_tensor import KerasHistory, KerasTensor, any_symbolic
 from lamina.graph.probe import probe
 
@@ -18,6 +20,7 @@ class Node:
         self.args = args
         self.kwargs = kwargs
         self.outputs = outputs
+        self.in_graph = False  # whether any Graph holds it
         leaves = tree.flatten((args, kwargs))
         self.input_tensors: list[KerasTensor] = [leaf for leaf in leaves if isinstance(leaf, KerasTensor)]
         self.output_tensors: list[KerasTensor] = [
@@ -62,9 +65,19 @@ class Operation:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not any_symbolic(args, kwargs):
             return self.function(*args, **kwargs)
-        outputs = self.compute_output_spec(*args, **kwargs)
+        try:
+            outputs = self.compute_output_spec(*args, **kwargs)
+        except ShapeError as error:
+            raise self.explain_failure(error, args, kwargs) or error from error.__cause__
         Node(self, args, kwargs, outputs)
         return outputs
+
+    def explain_failure(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception | None:
+        """A shape error completed with the function's name and the sizes before it; None for any other error."""
+        if not isinstance(error, ShapeError):
+            return None
+        add_sizes(error.place(layer=self.name), (args, kwargs), self.name)
+        return error
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The symbolic results of the function on symbolic arguments; records no node."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +19,9 @@ from lamina.base.errors import ShapeError
 from lamina.base.scope import Scoped
 from lamina.engine.device import _device as _device_scope
 from lamina.engine.dtypes import DTYPE_NAMES, torch_dtype
+from lamina.graph.history import shapes_text
 from lamina.graph.keras_tensor import KerasTensor
+from lamina.shapes import broadcast
 
 _in_trial: Scoped[bool] = Scoped(False)
 _device_outside: Scoped[torch.device | None] = Scoped(None)  # where weights go that are made during a probe
@@ -89,19 +94,27 @@ def probe(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
     Errors: a ShapeError when the function fails on these shapes; trial sizes never show in the message.
     """
-    results, failures = [], []
+    results: list[Any] = []
+    failures: list[Exception] = []
     for run in (0, 1):
         trial_args, trial_kwargs = trial_inputs((args, kwargs), run)
         try:
             with _trial():
                 results.append(function(*trial_args, **trial_kwargs))
-        except ShapeError as error:
-            raise error.place(received=_shapes_text(args, kwargs)) from None
         except Exception as error:
             failures.append(error)
-    if failures:
-        raise _explain(failures, args, kwargs, what) from failures[0]
-    return join_trials(*results)
+    if not failures:
+        return join_trials(*results)
+    first, last = failures[0], failures[-1]
+    if not isinstance(first, ShapeError):
+        raise _explain(failures, args, kwargs, what) from first
+    if results or not isinstance(last, ShapeError):
+        raise _fits_some_sizes(first, args, kwargs) from None
+    for part, text in first.parts().items():
+        other = last.parts()[part]
+        if text is not None and other is not None and text != other:
+            setattr(first, part, _in_common(text, other) or re.sub(r"\d+", "…", text))
+    raise first.place(received=shapes_text((args, kwargs))) from None
 
 
 def join_trials(first: Any, second: Any) -> Any:
@@ -117,28 +130,85 @@ def join_trials(first: Any, second: Any) -> Any:
     return tree.map_structure(join, first, second)
 
 
-def _shapes_text(args: Any, kwargs: Any) -> str:
-    shapes = [str(leaf.shape) for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)]
-    return " and ".join(shapes)
+def _in_common(one: str, other: str) -> str | None:
+    """A message of both runs, with None where the numbers differ; None if more than numbers do."""
+    words = [re.findall(r"\d+|\D+", text) for text in (one, other)]
+    if len(words[0]) != len(words[1]):
+        return None
+    return "".join(a if a == b else "None" for a, b in zip(*words, strict=True))
+
+
+def _fits_some_sizes(error: ShapeError, args: Any, kwargs: Any) -> ShapeError:
+    """For a layer inside the function that takes some sizes of the open axes and not others."""
+    return ShapeError(
+        f"{error.layer!r} works for some sizes of the open axes only.",
+        layer=error.layer,
+        path=error.path,
+        received=shapes_text((args, kwargs)),
+        expected="sizes that are known where a layer makes weights for them",
+        because=f"two sizes were tried for every None, and only one of them went through {error.layer!r}",
+        mend="give the input fixed sizes, or join the open axes with a global pooling before that layer",
+    )
 
 
 def _explain(failures: list[Exception], args: Any, kwargs: Any, what: str) -> ShapeError:
+    received = shapes_text((args, kwargs))
     texts = [str(failure).strip().split("\n")[0] for failure in failures]
-    words = [re.findall(r"\d+|\D+", text) for text in texts]
-    if len(words) == 2 and len(words[0]) == len(words[1]):
-        text = "".join(a if a == b else "None" for a, b in zip(*words, strict=True))
-    elif len(words) == 2:
-        text = re.sub(r"\d+", "…", texts[0])
-    else:  # only one of the two trials failed: the sizes that it names are trial sizes
-        text = "it works for some sizes of the open axes only"
-    needs_value = "meta" in text.lower() or "item()" in text
+    if len(texts) == 1:  # the other trial went through: the sizes in the message are trial sizes
+        return ShapeError(
+            f"{what} works for some sizes of the open axes only.",
+            received=received,
+            expected="code that runs for every size of an axis that is None",
+            because=f"two sizes were tried for every None, and one of them failed: {type(failures[0]).__name__}"
+            + _line_outside(failures[0]),
+            mend="give the input fixed sizes, or change the code so that it takes any",
+        )
+    text = _in_common(*texts) or re.sub(r"\d+", "…", texts[0])
+    line = _line_outside(failures[0])
+    meeting = _broadcast_problem(text, args, kwargs)
+    if meeting is not None:
+        meeting.headline = f"{what} cannot join these shapes."
+        return meeting.place(received=received)
+    if "meta" in text.lower() or "item()" in text:
+        return ShapeError(
+            f"{what} needs values, and a symbolic tensor has none yet.",
+            received=received,
+            expected="code whose shapes do not depend on values",
+            because=f"{type(failures[0]).__name__}: {text}{line}",
+            mend="state the result with compute_output_shape() on the layer, or output_shape= on a Lambda",
+        )
     return ShapeError(
-        f"{what} cannot take these shapes."
-        if not needs_value
-        else f"{what} needs values, and a symbolic tensor has none yet.",
-        received=_shapes_text(args, kwargs),
-        because=f"{type(failures[0]).__name__}: {text}",
-        mend="state the result with compute_output_shape() on the layer, or output_shape= on a Lambda"
-        if needs_value
-        else None,
+        f"{what} cannot take these shapes.",
+        received=received,
+        expected="shapes that its code can compute with",
+        because=f"{type(failures[0]).__name__}: {text}{line}",
+        mend="give it other shapes (ops.reshape, ops.expand_dims, ops.transpose)"
+        + (", or change that line" if line else ""),
     )
+
+
+def _broadcast_problem(text: str, args: Any, kwargs: Any) -> ShapeError | None:
+    """Where torch says that shapes do not broadcast: at which axis, and what would."""
+    if "broadcast" not in text and "must match the size" not in text:
+        return None
+    try:
+        broadcast(*[leaf.shape for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, KerasTensor)])
+    except ShapeError as error:
+        error.received = None
+        return error
+    return None
+
+
+def _line_outside(error: Exception) -> str:
+    """The line of the user's code at which a run failed; nothing where that was in lamina's or torch's own."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [frame.f_globals.get("__name__", "") for frame in frames]
+    outside = [
+        step
+        for step, name in zip(traceback.extract_tb(error.__traceback__), modules, strict=True)
+        if name.partition(".")[0] not in ("lamina", "torch")
+    ]
+    if not outside:
+        return ""
+    last = outside[-1]
+    return f"\nat {Path(last.filename).name}:{last.lineno}: {textwrap.shorten(last.line or '', 60)}"

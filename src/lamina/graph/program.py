@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from lamina.base import tree
+from lamina.base.errors import LaminaError, ShapeError, SizeTable
+from lamina.graph.history import ancestors, kind_of, row_of
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.graph.topology import Topology
@@ -92,6 +94,7 @@ class Program:
         for node in nodes:
             for tensor in node.output_tensors:
                 slot_of.setdefault(id(tensor), len(slot_of))
+        self.inputs = list(inputs)
         self.input_slots = [slot_of[id(tensor)] for tensor in inputs]
         self.output_slots = [slot_of[id(tensor)] for tensor in outputs]
         self.size = len(slot_of)
@@ -118,6 +121,8 @@ class Program:
             except (RuntimeError, IndexError, TypeError, ValueError) as error:
                 explain = getattr(step.operation, "explain_failure", None)
                 reason = explain(error, *step.arguments(slots)) if explain is not None and not masks else None
+                if isinstance(reason, ShapeError):
+                    self._add_sizes_of_data(reason, values)
                 if reason is None or reason is error:
                     raise
                 raise reason from error
@@ -138,8 +143,40 @@ class Program:
             slots[index] = value
         for step in self.steps:
             args, kwargs = step.arguments(slots)
-            result = step.operation.compute_output_spec(*args, **kwargs)
+            try:
+                result = step.operation.compute_output_spec(*args, **kwargs)
+            except ShapeError as error:
+                step.operation.explain_failure(error, args, kwargs)
+                self._add_sizes(error, step, slots)
+                raise
             leaves = [leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)]
             for index, leaf in zip(step.outputs, leaves, strict=True):
                 slots[index] = leaf
         return [slots[index] for index in self.output_slots]
+
+    def _add_sizes(self, error: ShapeError, failed: Step, slots: Slots) -> None:
+        """Puts the sizes that led to a failed step into its error. The slots still hold them all."""
+        before = {id(step.node): step for step in self.steps[: self.steps.index(failed)]}
+        steps = [before[id(node)] for node in ancestors(failed.node.input_tensors, among=set(before))]
+        if steps:
+            rows = [row_of(step.node, [slots[index] for index in step.outputs]) for step in steps]
+            table = SizeTable(tuple(rows))
+            error.table = table if error.table is None else error.table.after(table)
+
+    def _add_sizes_of_data(self, error: ShapeError, values: Sequence[Any]) -> None:
+        """The same for real tensors, where the graph was built on open sizes: fixed ones were checked at its inputs."""
+        known = [None not in tensor.shape[1:] for tensor in self.inputs]
+        if all(known) or not all(isinstance(value, torch.Tensor) for value in values):
+            return
+        pairs = zip(values, self.inputs, strict=True)
+        symbols = [KerasTensor(tuple(value.shape), tensor.dtype) for value, tensor in pairs]
+        try:
+            self.run_symbolic(symbols)
+        except ShapeError as found:
+            if found.table is not None:
+                makers = [tensor._keras_history.operation for tensor in self.inputs if tensor._keras_history]
+                pairs = zip(makers, symbols, strict=True)
+                given = [(maker.name, kind_of(maker), str(symbol.shape)) for maker, symbol in pairs]
+                error.table = found.table.after(SizeTable(tuple(given)))
+        except LaminaError:  # a step of the user's that cannot be tried: the error says what it knows
+            return

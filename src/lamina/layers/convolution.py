@@ -579,7 +579,9 @@ def swapped_axes(layer: ConvBase, shape: tuple[int | None, ...]) -> dict[str, st
     return {
         "headline": f"{layer.title} reads its input as a {height}×{width} image of {channels} channels.",
         "layer": layer.name,
+        "path": layer.path,
         "received": f'{shape}  {", ".join(layer.axis_names(4))} (data_format "{layer.data_format}")',
+        "expected": f"{(shape[0], *shown)}  the image that this looks like",
         "because": f"{name} {few} {short}, and {alike}, as in a\n{other_format} image of {few} "
         f"channel{'s' * (few > 1)} and {tall}×{wide} pixels",
         "mend": f'Input({shown}), or {type(layer).__name__}(..., data_format="{other_format}")',

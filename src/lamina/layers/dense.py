@@ -57,7 +57,9 @@ class Dense(Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        features = known_size(self, Axes(self.axis_names(len(input_shape)), tuple(input_shape)), -1)
+        inputs = Axes(self.axis_names(len(input_shape)), tuple(input_shape))
+        expect_rank(self, inputs, at_least=2)
+        features = known_size(self, inputs, -1)
         self.kernel = self.add_weight(
             (features, self.units),
             self.kernel_initializer,

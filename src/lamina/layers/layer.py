@@ -227,7 +227,7 @@ class Layer(Configurable, WeightOwner):
         except ShapeError as error:
             raise symbolic.located(self, error, args, kwargs) from error.__cause__
         except (RuntimeError, IndexError, TypeError) as error:
-            reason = symbolic.reason_of_failure(self, args, kwargs)
+            reason = symbolic.reason_of_failure(self, error, args, kwargs)
             if reason is None:
                 raise
             raise reason from error
@@ -258,7 +258,7 @@ class Layer(Configurable, WeightOwner):
             return symbolic.located(self, error, args, kwargs)
         if isinstance(error, ValueError):
             return None
-        return symbolic.reason_of_failure(self, args, kwargs)
+        return symbolic.reason_of_failure(self, error, args, kwargs)
 
     def _call_symbolic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._signature.takes_training:
@@ -522,7 +522,7 @@ def check_declared(layer: Any, shape: Any, source: Any = None) -> None:
     if parts is None:
         return
     layer.__dict__["_ignored_shape"], layer.__dict__["_declared_shape"] = layer._declared_shape, None
-    warn_shape(**parts)
+    warn_shape(**parts, path=layer.path)
 
 
 def ignored_declaration(layer: Any, declared: Any, shape: Any, source: Any = None) -> dict[str, str] | None:

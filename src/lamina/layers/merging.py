@@ -30,11 +30,11 @@ class _Merge(KeepsType):
         shapes = list(input_shape) if input_shape is not None and not tree.is_shape(input_shape) else None
         count = None if shapes is None else len(shapes)
         if shapes is None or len(shapes) < self.least or (self.most is not None and len(shapes) > self.most):
-            wanted = f"exactly {self.most}" if self.most else f"at least {self.least}"
+            wanted = f"exactly {self.most} " if self.most else f"at least {self.least} " if self.least > 1 else ""
             raise ShapeError(
-                f"{self.title} takes a list of {wanted} tensor{'s' * (wanted[-1] != '1')}"
+                f"{self.title} takes a list of {wanted}tensors"
                 f" and got {'one tensor' if count is None else f'{count} in the list'}.",
-                expected=f"a list of {wanted} tensor{'s' * (wanted[-1] != '1')}",
+                expected=f"a list of {wanted}tensors",
                 because="it joins the tensors of a list, and the list is its one argument",
                 mend=f"call it as {type(self).__name__}()([a, b])",
             )
@@ -47,7 +47,8 @@ class _Merge(KeepsType):
         place = f"axis {axis % inputs[one].rank} ({name})"
         return ShapeError(
             f"{self.title}: inputs {one + 1} and {other + 1} differ on {place}: {sizes[0]} and {sizes[1]}.",
-            expected=f"the same {name} in all inputs" + (", or 1" if because is _NUMBER_BY_NUMBER else ""),
+            expected=f"the same {'number of examples' if name == 'batch' else name} in all inputs"
+            + (", or 1" if because is _NUMBER_BY_NUMBER else ""),
             because=because,
             mend=mend,
         )

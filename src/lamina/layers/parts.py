@@ -50,18 +50,31 @@ def expect_rank(layer: Any, inputs: Any, *ranks: int, at_least: int = 0) -> None
     else:
         wanted = " or ".join(map(str, ranks))
     names = ", ".join(layer.axis_names(ranks[0] if ranks else at_least))
-    mend = None
-    if ranks and inputs.rank == ranks[0] - 1:
-        mend = "add the missing axis: a batch axis in front (x[None]), or one channel behind (x[..., None])"
+    mend = f"bring the input to ({names}), with Reshape or Flatten"
+    if inputs.rank == (ranks[0] if ranks else at_least) - 1:
+        mend = _missing_axis(inputs.shape, names.rpartition(" ")[2])
     elif ranks and inputs.rank > ranks[0]:
         extra = inputs.rank - ranks[0]
         mend = f"take away {extra} {'axis' if extra == 1 else 'axes'}, or use the layer for {inputs.rank} axes"
     raise ShapeError(
         f"{layer.title} reads inputs of {wanted} axes and got {inputs.rank}.",
         layer=layer.name,
-        expected=f"({names})",
+        expected=f"({names})" if ranks else f"({names}), or more axes",
+        because=f"a {type(layer).__name__} reads {wanted} axes by their place: {names}",
         mend=mend,
     )
+
+
+def _missing_axis(shape: tuple[int | None, ...], last: str) -> str:
+    """Which axis an input of one axis too few most likely lacks."""
+    if len(shape) == 1:
+        return "add the batch axis in front: x[None]"
+    if last in ("channels", "features") and shape[0] is None:  # a symbol: its batch axis is there
+        missing = (*shape[1:], 1)
+        return f"add the axis of {last}: Input({missing}), or Reshape({missing}) before this layer"
+    if last == "channels" and shape[-1] in (1, 3, 4):
+        return "add the batch axis in front: x[None]"
+    return "add the missing axis: the batch in front, x[None], or one channel behind, x[..., None]"
 
 
 def expect_size(layer: Any, inputs: Any, axis: str | int, expected: int | None, weight: str, because: str) -> None:
@@ -70,12 +83,13 @@ def expect_size(layer: Any, inputs: Any, axis: str | int, expected: int | None, 
     if expected is None or got is None or got == expected:
         return
     name = axis if isinstance(axis, str) else inputs.names[axis]
+    needed = f"{expected} {name.removesuffix('s') if expected == 1 else name}"
     raise ShapeError(
-        f"{layer.title} needs {expected} {name} and got {got}.",
+        f"{layer.title} needs {needed} and got {got}.",
         layer=layer.name,
         expected=f"{inputs.replace_at(inputs.names.index(name), expected).shape}  fixed when {layer.name!r} was built",
         because=because,
-        mend=f"make a new {type(layer).__name__} for this input, or give it an input of {expected} {name}",
+        mend=f"make a new {type(layer).__name__} for this input, or give it an input of {needed}",
     )
 
 
@@ -88,7 +102,8 @@ def known_size(layer: Any, inputs: Any, axis: str | int) -> int:
         raise ShapeError(
             f"{layer.title} makes weights for its input's {name}, and their number is open.",
             layer=layer.name,
+            expected=f"a known size on the axis {name!r}",
             because=f"the layer's weights have one entry (or row) for each of the {name}",
-            mend=f"give the input a fixed size on the axis {name!r}",
+            mend="give the model's input fixed sizes, or join its open axes with a global pooling before this layer",
         )
     return value

@@ -64,7 +64,7 @@ class _WithNoiseShape(_Random):
             raise ShapeError(
                 f"{self.title} cannot lay its noise_shape {shape} over its input.",
                 layer=self.name,
-                received=str(inputs.shape),
+                expected=f"an input that noise_shape {shape} broadcasts to",
                 because="each size of noise_shape is the input's on that axis, None for the same, or 1 to share a zero "
                 "along the axis",
                 mend=f"noise_shape={(None,) * inputs.rank}, with 1 where zeros are shared",

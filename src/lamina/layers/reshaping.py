@@ -74,10 +74,12 @@ class Reshape(_Rearranging):
         known = multiply(size for size in sizes if size != -1)
         assert isinstance(known, int)
         if number is not None and (number % known if -1 in sizes and known else number != known):
+            product = " · ".join(map(str, inputs.shape[1:])) or "1"
+            product += f" = {number:,}" if inputs.rank > 2 else ""
             raise ShapeError(
                 f"{self.title} cannot put {number:,} numbers into {self.target_shape}.",
                 expected=f"{known:,} numbers in an example" if -1 not in sizes else f"a multiple of {known:,} numbers",
-                because=f"one example holds {' · '.join(map(str, inputs.shape[1:])) or 1} = {number:,} numbers, which "
+                because=f"one example holds {product} numbers, which "
                 + (f"is no multiple of {known:,}" if -1 in sizes else f"is not {known:,}"),
                 mend="choose sizes whose product is the number of an example's values; one of them may be -1",
             )

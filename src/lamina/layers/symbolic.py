@@ -8,6 +8,8 @@ import torch
 
 from lamina.base import tree
 from lamina.base.errors import LaminaError, ShapeError
+from lamina.engine.dtypes import DTYPE_NAMES
+from lamina.graph.history import add_sizes, source_text
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.graph.probe import in_trial, probe
@@ -51,7 +53,7 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         if layer._signature.takes_training and "training" not in kwargs
         else kwargs
     )
-    return probe(lambda *a, **k: _trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
+    return probe(lambda *a, **k: trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
 
 
 def _trial_shapes(layer: Any, inputs: list[KerasTensor]) -> list[Any] | None:
@@ -67,7 +69,7 @@ def _trial_shapes(layer: Any, inputs: list[KerasTensor]) -> list[Any] | None:
     return [(first.shape, second.shape) for first, second in zip(*runs, strict=True)]
 
 
-def _trial_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def trial_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One probing run of `call`, in the context of a real one."""
     if kwargs.get("training", 0) is None:
         kwargs["training"] = layer.training
@@ -130,6 +132,20 @@ def note_outputs(layer: Any, outputs: Any) -> None:
     else:  # a real batch: its size is no property of the layer
         opened = tree.map_shapes(lambda one: (None, *one[1:]), shape)
         seen[:] = [opened, opened]
+
+
+def note_first_call(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Keeps what a model was first called on, as symbols of any batch size: a summary can ask for its shapes again."""
+
+    def symbol(value: Any) -> Any:
+        if isinstance(value, KerasTensor):
+            return KerasTensor(value.shape, value.dtype)
+        if isinstance(value, torch.Tensor) and value.ndim:
+            return KerasTensor((None, *value.shape[1:]), DTYPE_NAMES[value.dtype])
+        return value
+
+    if not in_trial():
+        model.__dict__["_first_call"] = tree.map_structure(symbol, (args, kwargs))
 
 
 def known_output_shape(layer: Any) -> Any:
@@ -195,15 +211,6 @@ def _warn_mask_lost(layer: Any) -> None:
 # Errors.
 
 
-def source_text(tensor: Any) -> str:
-    """`  from Conv2D 'conv'`, the layer that made a symbolic tensor."""
-    history = getattr(tensor, "_keras_history", None)
-    if history is None:
-        return ""
-    operation = history.operation
-    return f"  from {type(operation).__name__} {operation.name!r}"
-
-
 def received_text(layer: Any, value: Any) -> str:
     """The shapes of a layer's inputs, one a line, with the axes' names or the producers."""
     lines = []
@@ -217,29 +224,44 @@ def received_text(layer: Any, value: Any) -> str:
 
 
 def located(layer: Any, error: ShapeError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShapeError:
-    """The same error with the layer's name, its path and what it received, where the inner code left them open."""
+    """The same error with the layer's name, its path and what it received, where the inner code left them open; with
+    the sizes that led to it, where the arguments are symbolic."""
     if error.layer is None:
         if layer.title not in error.headline:
             error.headline = f"{layer.title}: {error.headline}"
         error.layer = layer.name
     if error.layer == layer.name and error.received is None:
         error.received = received_text(layer, first_argument(args, kwargs))
-    if error.path is None and CONTEXT.names:
-        names = CONTEXT.names if CONTEXT.names[-1] == layer.name else (*CONTEXT.names, layer.name)
-        error.path = "/".join(names) if len(names) > 1 else None
+    error.path = _path_through(layer, error)
+    add_sizes(error, (args, kwargs), layer.name)
     return error
 
 
-def reason_of_failure(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShapeError | None:
-    """What the shape rule says of real inputs on which torch failed; None when it finds nothing wrong."""
-    if not layer._has_rule:
-        return None
-    value = first_argument(args, kwargs)
-    shapes = [tuple(leaf.shape) for leaf in tree.flatten(value) if isinstance(leaf, torch.Tensor)]
-    try:
-        apply_rule(layer, shapes)
-    except ShapeError as error:
-        return located(layer, error, args, kwargs)
-    except LaminaError:
-        return None
+def _path_through(layer: Any, error: ShapeError) -> str:
+    """The path of the layer at fault, by this layer: a graph's program enters its layers without noting their names."""
+    around = CONTEXT.names[:-1] if CONTEXT.names[-1:] == (layer.name,) else CONTEXT.names
+    here = (*around, layer.name)
+    if error.layer == layer.name or error.path is None:
+        return "/".join(here)
+    path = tuple(error.path.split("/"))
+    if path[: len(here)] == here:
+        return error.path
+    return "/".join((*here, *(path[len(around) :] if path[: len(around)] == around else path)))
+
+
+def reason_of_failure(layer: Any, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShapeError | None:
+    """What the shape rule says of real inputs on which torch failed. None when it finds nothing wrong, or there is no
+    rule: torch's error then gets a note of where it happened."""
+    if layer._has_rule:
+        shapes = [tuple(leaf.shape) for leaf in tree.flatten(first_argument(args, kwargs)) if hasattr(leaf, "shape")]
+        try:
+            apply_rule(layer, shapes)
+        except ShapeError as found:
+            return located(layer, found, args, kwargs)
+        except LaminaError:
+            pass
+    if not hasattr(error, "__notes__"):
+        around = CONTEXT.names if CONTEXT.names[-1:] == (layer.name,) else (*CONTEXT.names, layer.name)
+        received = received_text(layer, (args, kwargs)).replace("\n", " and ")
+        error.add_note(f"In the call of {layer.title} ({'/'.join(around)}), which received {received}.")
     return None

@@ -76,7 +76,10 @@ class WeightOwner(torch.nn.Module):
         if any(size is None for size in shape):
             raise ShapeError(
                 f"{type(self).__name__} {self.name!r} cannot make its weight {name or ''!r}: a size is open.",
+                layer=self.name,  # type: ignore[attr-defined]
                 received=f"the weight's shape {shape}",
+                expected="a shape of numbers",
+                because="a weight is made once, of a fixed size, for inputs of every size",
                 mend="give the input a fixed size on the axis that the weight depends on",
             )
         if initializer is None:
@@ -216,7 +219,8 @@ class WeightOwner(torch.nn.Module):
                     layer=self.name,
                     received=str(shape),
                     expected=_described_shape(weight),
-                    mend="set_weights takes the arrays in the order of layer.weights; none was changed",
+                    because="set_weights takes the arrays in the order of layer.weights, each in its weight's shape",
+                    mend="give them as get_weights() of an equal layer returns them; none was changed",
                 )
         with torch.no_grad():
             for weight, value in zip(own, weights, strict=True):

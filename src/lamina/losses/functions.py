@@ -286,6 +286,9 @@ def _check_classes(y_pred: Tensor, axis: Any, name: str) -> None:
     if y_pred.dim() and y_pred.shape[axis] == 1:
         warn_shape(
             f"{name} got outputs of one class, {tuple(y_pred.shape)}.",
+            layer=name,
+            received=f"outputs {tuple(y_pred.shape)}",
+            expected="outputs of two classes or more",
             because="the probabilities of one class are always 1, so there is nothing to learn",
             mend="use binary_crossentropy for two classes told by one output",
         )

@@ -141,6 +141,7 @@ def _sparse_problem(targets: Shape, outputs: Shape, name: str, axis: int) -> Sha
     if not outputs:
         return ShapeError(
             f"{name} needs outputs with an axis of classes.",
+            layer=name,
             **parts,
             expected="outputs (batch, classes)",
             because="the outputs are one number",
@@ -155,7 +156,7 @@ def _sparse_problem(targets: Shape, outputs: Shape, name: str, axis: int) -> Sha
     else:
         parts["because"] = _difference(targets, numbers, "the outputs without their class axis")
         parts["mend"] = f"give targets of shape {numbers}"
-    return ShapeError(_headline(name, targets, outputs), **parts)
+    return ShapeError(_headline(name, targets, outputs), layer=name, **parts)
 
 
 def _class_numbers_problem(targets: Shape, outputs: Shape, name: str, axis: int) -> ShapeError:
@@ -164,6 +165,7 @@ def _class_numbers_problem(targets: Shape, outputs: Shape, name: str, axis: int)
     return ShapeError(
         _headline(name, targets, outputs),
         received=_received(targets, outputs),
+        layer=name,
         expected=f"targets {outputs}, a one-hot row of {classes} for each sample",
         because=f"the targets look like class numbers, and {name} compares distributions over {classes} classes",
         mend=f"use {twin}, or {encode}" if twin else encode,
@@ -188,6 +190,7 @@ def _elementwise_problem(targets: Shape, outputs: Shape, name: str) -> ShapeErro
     return ShapeError(
         _headline(name, targets, outputs),
         received=_received(targets, outputs),
+        layer=name,
         expected=f"targets {outputs}, one for each output",
         because=because,
         mend=mend,
@@ -229,6 +232,7 @@ def check_weight_shape(weight_shape: Sequence[int], value_shape: Sequence[int], 
     if len(weights) == len(values) and all(one in (1, other) for one, other in zip(weights, values, strict=True)):
         return
     parts = {
+        "layer": what,
         "received": f"{what} {weights}, values {values}",
         "expected": f"{what} {values}, or 1 in place of an axis whose entries share a weight",
         "because": "a weight belongs to the value at its own place; it is not repeated along an axis it does not have",

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from lamina.base import tree
-from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.base.serialization import own_class
 from lamina.engine import dtypes
@@ -20,6 +19,8 @@ from lamina.layers.layer import Layer
 from lamina.models import functional_config
 from lamina.models.cuts import warn_if_cut_in_block
 from lamina.models.model import Model
+from lamina.models.named_outputs import OutputList, unique_names
+from lamina.training.input_shapes import input_problem, trailing_change
 from lamina.training.trainer import Trainer
 
 
@@ -37,7 +38,7 @@ class Functional(Model):
         self._set_graph(Graph(*map(_as_given, (inputs, outputs))))
         if trainable is not None:
             self.trainable = trainable
-        warn_if_cut_in_block(self, self.graph)
+        self.__dict__["_cut_in_block"] = warn_if_cut_in_block(self, self.graph)
 
     def _set_graph(self, graph: Graph) -> None:
         own = self.__dict__
@@ -79,7 +80,8 @@ class Functional(Model):
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        return list(self.graph.outputs)
+        """The symbolic outputs as a list. Errors: an index out of range lists all with their names and shapes."""
+        return OutputList(self.graph.outputs, self.output_names, self.name)
 
     @property
     def input(self) -> Any:
@@ -95,8 +97,35 @@ class Functional(Model):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the layers that make the outputs."""
-        return [tensor._keras_history.operation.name for tensor in self.graph.outputs if tensor._keras_history]
+        """A name for every output: the layer's that makes it, with a number behind it where that one is taken.
+
+        >>> import lamina
+        >>> x = lamina.Input((4,))
+        >>> same = lamina.layers.Dense(4, name="same")
+        >>> once = same(x)
+        >>> lamina.Model(x, [once, same(once)]).output_names
+        ['same', 'same_1']
+        """
+        made = [tensor._keras_history for tensor in self.graph.outputs]
+        return unique_names([history.operation.name for history in made if history is not None])
+
+    def named_outputs(self, inputs: Any, training: bool | None = None) -> dict[str, torch.Tensor]:
+        """The result of a call, `model(inputs)`, as a dict: by `output_names`, or by the model's own keys where its
+        output is a dict.
+
+        Shapes: `inputs` as the model takes them, batch axis first; out, each output's shape by its name.
+
+        >>> import lamina, numpy as np
+        >>> x = lamina.Input((8,))
+        >>> hidden = lamina.layers.Dense(4, name="hidden")(x)
+        >>> model = lamina.Model(x, [hidden, lamina.layers.Dense(2, name="score")(hidden)])
+        >>> {name: tuple(one.shape) for name, one in model.named_outputs(np.ones((3, 8))).items()}
+        {'hidden': (3, 4), 'score': (3, 2)}
+        """
+        result = self(inputs, training=training)
+        if isinstance(self.graph.output_structure, dict):
+            return {key: result[key] for key in self.graph.output_structure}
+        return dict(zip(self.output_names, tree.flatten(result), strict=True))
 
     @property
     def input_shape(self) -> Any:
@@ -115,13 +144,14 @@ class Functional(Model):
             for value, one in zip(values, tree.flatten(mask), strict=False):
                 if one is not None:
                     value._keras_mask = one
-        tensors = [self._fit(value, symbol) for value, symbol in zip(values, self.graph.inputs, strict=True)]
+        values = [_in_dtype(value, symbol) for value, symbol in zip(values, self.graph.inputs, strict=True)]
+        changes = self._check_shapes([tuple(value.shape) for value in values])
+        tensors = [_with_trailing(value, change) for value, change in zip(values, changes, strict=True)]
         return self.graph.run(tensors, training)
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         values = self._match_inputs(inputs)
-        for value, symbol in zip(values, self.graph.inputs, strict=True):
-            self._check_shape(tuple(value.shape), symbol)
+        self._check_shapes([tuple(value.shape) for value in values], trailing=False)
         return self.graph.run_symbolic(values)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -139,59 +169,52 @@ class Functional(Model):
     def _makes_mask(self, value: bool) -> None:
         pass
 
+    def _input_keys(self) -> list[str]:
+        """The keys under which a dict of data brings the inputs, in the order of the flat inputs."""
+        structure = self.graph.input_structure
+        return sorted(structure) if isinstance(structure, dict) else self.input_names
+
     def _match_inputs(self, inputs: Any) -> list[Any]:
         """The given tensors in the order of the model's inputs; a dict goes by the inputs' names."""
-        structure = self.graph.input_structure
-        if isinstance(inputs, dict) and len(self.graph.inputs) >= 1:
-            by_name = (
-                structure
-                if isinstance(structure, dict)
-                else dict(zip(self.input_names, self.graph.inputs, strict=True))
-            )
-            missing = [key for key in by_name if key not in inputs]
+        if isinstance(inputs, dict):
+            keys = self._input_keys()
+            missing = [key for key in keys if key not in inputs]
             if not missing:
-                return [inputs[key] for key in (sorted(by_name) if isinstance(structure, dict) else by_name)]
-            if isinstance(structure, dict) or len(self.graph.inputs) > 1:
+                return [inputs[key] for key in keys]
+            if isinstance(self.graph.input_structure, dict) or len(keys) > 1:
                 raise ValueError(f"The model {self.name!r} misses the inputs {missing}; it got {sorted(inputs)}.")
         values = tree.flatten(inputs)
         if len(values) != len(self.graph.inputs):
             expected = ", ".join(f"{n} {t.shape}" for n, t in zip(self.input_names, self.graph.inputs, strict=True))
+            count = len(self.graph.inputs)
             raise ValueError(
-                f"The model {self.name!r} has {len(self.graph.inputs)} inputs ({expected}) and got {len(values)}."
+                f"The model {self.name!r} has {count} input{'s' * (count > 1)} ({expected}) and got {len(values)}."
             )
         return values
 
-    def _fit(self, value: Any, symbol: KerasTensor) -> torch.Tensor:
-        """A tensor in the input's dtype; a missing or superfluous last axis of size 1 is mended, as in Keras."""
-        if not isinstance(value, torch.Tensor):
-            value = torch.as_tensor(np.asarray(value), device=current_device())
-        wanted = dtypes.TORCH_DTYPES[symbol.dtype]
-        if value.dtype is not wanted and not (value.dtype.is_floating_point and not wanted.is_floating_point):
-            mask = getattr(value, "_keras_mask", None)
-            value = value.to(wanted)
-            if mask is not None:
-                value._keras_mask = mask
-        shape = tuple(value.shape)
-        if not _fits(shape, symbol.shape):
-            if shape[-1:] == (1,) and _fits(shape[:-1], symbol.shape):
-                return value.squeeze(-1)
-            if _fits((*shape, 1), symbol.shape):
-                return value.unsqueeze(-1)
-            self._check_shape(shape, symbol)
-        return value
+    def check_input_shapes(self, x: Any) -> None:
+        """For training: the whole data's shapes against the inputs. Errors: a ShapeError in the words of the caller."""
+        values = self._match_inputs(x)
+        if isinstance(x, dict):
+            keys = self._input_keys()
+            names = [f"x[{key!r}]" for key in (keys if set(keys) <= set(x) else x)]
+        else:
+            names = [f"x[{index}]" for index in range(len(values))] if len(values) > 1 else ["x"]
+        self._check_shapes([tuple(value.shape) for value in values], names)
 
-    def _check_shape(self, shape: tuple[int | None, ...], symbol: KerasTensor) -> None:
-        if _fits(shape, symbol.shape):
-            return
-        name = symbol._keras_history.operation.name if symbol._keras_history else symbol.name
-        raise ShapeError(
-            f"The model {self.name!r} cannot take this shape as its input {name!r}.",
-            layer=name,
-            received=str(shape),
-            expected=f"{symbol.shape}  the shape of the input {name!r}",
-            because=_difference(shape, symbol.shape),
-            mend=_mend(shape, symbol.shape),
-        )
+    def _check_shapes(
+        self, shapes: list[tuple[int | None, ...]], data: list[str] | None = None, trailing: bool = True
+    ) -> list[int]:
+        """What the trailing axis of each input must do (with `trailing`; see `trailing_change`). Errors: a ShapeError
+        for the first that does not fit."""
+        changes = []
+        for place, (shape, symbol) in enumerate(zip(shapes, self.graph.inputs, strict=True)):
+            change = trailing_change(shape, symbol.shape)
+            if change is None or (change and not trailing):
+                wanted = [tensor.shape for tensor in self.graph.inputs]
+                raise input_problem(place, shapes, wanted, self.name, self.input_names, data)
+            changes.append(change)
+        return changes
 
     def get_config(self) -> dict[str, Any]:
         if own_class(type(self)) is Functional and type(self).__init__ is not Functional.__init__:
@@ -215,37 +238,18 @@ def _as_given(structure: Any) -> Any:
     return structure
 
 
-def _fits(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
-    if len(shape) != len(wanted):
-        return False
-    return all(a == b or a is None or b is None for a, b in zip(shape, wanted, strict=True))
+def _in_dtype(value: Any, symbol: KerasTensor) -> torch.Tensor:
+    """A tensor in the input's dtype, with its mask."""
+    if not isinstance(value, torch.Tensor):
+        value = torch.as_tensor(np.asarray(value), device=current_device())
+    wanted = dtypes.TORCH_DTYPES[symbol.dtype]
+    if value.dtype is not wanted and not (value.dtype.is_floating_point and not wanted.is_floating_point):
+        mask = getattr(value, "_keras_mask", None)
+        value = value.to(wanted)
+        if mask is not None:
+            value._keras_mask = mask
+    return value
 
 
-def _difference(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
-    if len(shape) != len(wanted):
-        return f"it has {len(shape)} axes where the model reads {len(wanted)} (the first is the batch)"
-    axis = next(
-        i for i, (a, b) in enumerate(zip(shape, wanted, strict=True)) if a is not None and b is not None and a != b
-    )
-    return f"axis {axis} is {shape[axis]} where the model was built for {wanted[axis]}"
-
-
-def _mend(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> str:
-    """The usual mistake behind a wrong shape: no batch axis, no channel axis, channels first."""
-
-    def fits(candidate: tuple[Any, ...]) -> bool:
-        return _fits(candidate[1:], wanted[1:]) and len(candidate) == len(wanted)
-
-    if fits((1, *shape)):
-        return "add the batch axis: x[None]"
-    if fits((*shape, 1)):
-        return "add the channel axis: x[..., None]"
-    if fits((1, *shape, 1)):
-        return "add the batch and the channel axis: x[None, ..., None]"
-    if len(shape) > 2 and fits((shape[0], *shape[2:], shape[1])):
-        return "move the channels to the end: np.moveaxis(x, 1, -1)"
-    if len(shape) > 2 and fits((shape[0], shape[-1], *shape[1:-1])):
-        return "move the channels to the front: np.moveaxis(x, -1, 1)"
-    if len(shape) > 1 and shape[0] == 1 and fits(shape[1:]):
-        return "drop the first axis: x[0]"
-    return "reshape the data, or build the model for this shape"
+def _with_trailing(value: torch.Tensor, change: int) -> torch.Tensor:
+    return value if not change else value.unsqueeze(-1) if change > 0 else value.squeeze(-1)

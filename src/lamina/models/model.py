@@ -13,6 +13,7 @@ from lamina.base.errors import LaminaError
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import serialize_keras_object
 from lamina.layers.layer import Layer
+from lamina.layers.symbolic import note_first_call
 from lamina.layers.weights import children
 from lamina.models.inspection import Inspected
 from lamina.saving.dialect import to_keras
@@ -87,7 +88,10 @@ class Model(Inspected, Trainer, Layer):
             raise ValueError("get_layer() takes a name or an index, one of them.")
         if index is not None:
             if not -len(layers) <= index < len(layers):
-                raise ValueError(f"The model {self.name!r} has {len(layers)} layers; there is none at index {index}.")
+                ends = "" if not layers else f", from 0 ({layers[0].name!r}) to {len(layers) - 1} ({layers[-1].name!r})"
+                raise ValueError(
+                    f"The model {self.name!r} has {len(layers)} layers{ends}; there is none at index {index}."
+                )
             return layers[index]
         names = [str(getattr(layer, "name", "")) for layer in layers]
         if name in names:
@@ -121,6 +125,7 @@ class Model(Inspected, Trainer, Layer):
         """A first call of a subclassed model builds the layers on the way; nothing needs to be tried before it."""
         if type(self).build is Model.build:
             self.built = True
+            note_first_call(self, args, kwargs)
         super()._ensure_built(args, kwargs)
 
     # Files.

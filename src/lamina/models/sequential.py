@@ -149,7 +149,8 @@ class Sequential(Functional):
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        return list(self._needs_graph("outputs").outputs)
+        self._needs_graph("outputs")
+        return super().outputs
 
     @property
     def input_shape(self) -> Any:

@@ -471,7 +471,10 @@ def _same_shape(target: Tensor, output: Tensor, what: str) -> None:
     if target.shape != output.shape:
         raise ShapeError(
             f"{what} compares tensors of one shape.",
+            layer=f"ops.{what}",
             received=f"target {tuple(target.shape)}, output {tuple(output.shape)}",
+            expected=f"a target of {tuple(output.shape)}, one number for each of the output's",
+            because="the two are compared number by number",
             mend="reshape the target, or give the output as many units as the target has",
         )
 
@@ -564,7 +567,14 @@ def dot_product_attention(
         raise UnfinishedError("dot_product_attention(attn_logits_soft_cap=) is not in lamina yet.")
     query, key, value = promote(query, key, value, floating=True)
     if query.ndim != 4:
-        raise ShapeError("Attention takes (batch, length, heads, size).", received=str(tuple(query.shape)))
+        raise ShapeError(
+            "Attention takes (batch, length, heads, size).",
+            layer="ops.dot_product_attention",
+            received=f"a query of {tuple(query.shape)}",
+            expected="query, key and value of four axes",
+            because="every head attends by itself, along the axis of lengths",
+            mend="for a single head, add its axis: ops.expand_dims(query, 2)",
+        )
     shown: Tensor | None = None if mask is None else as_tensor(mask, torch.bool, query.device)
     if is_causal and (shown is not None or bias is not None):
         past = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool, device=query.device).tril()

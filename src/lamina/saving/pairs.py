@@ -39,6 +39,16 @@ class Pair:
     def describe(self) -> str:
         return f"{self.name}: {tuple(self.stored.shape)} in the file, {tuple(self.variable.shape)} in the model"
 
+    def difference(self) -> str:
+        """The first axis on which the shapes differ, with its meaning."""
+        mine, other = tuple(self.variable.shape), tuple(self.stored.shape)
+        if len(mine) != len(other):
+            return f"{self.name} has {len(other)} axes in the file and {len(mine)} in the model"
+        axis = next(axis for axis, (one, two) in enumerate(zip(mine, other, strict=True)) if one != two)
+        meaning = getattr(self.variable, "axes", None)
+        which = f"axis {axis}" + (f" ({meaning[axis]})" if meaning else "")
+        return f"{which} of {self.name} is {other[axis]} in the file and {mine[axis]} in the model"
+
 
 def pair_of(layer: Any, variable: Any, stored: Any) -> Pair:
     return Pair(f"{layer.name}/{weight_name(variable)}", variable, stored)
@@ -96,12 +106,16 @@ def _mismatch(wrong: list[Pair], model: Any) -> ShapeError:
                 f"{pair.variable.shape[-2]}; {mend}"
             )
             break
+    place = wrong[0].name.replace(".", "/")
     lines = [pair.describe() for pair in wrong[:_LISTED]]
     if len(wrong) > _LISTED:
         lines.append(f"and {len(wrong) - _LISTED} more")
     return ShapeError(
         f"The stored weights do not fit {model.title}; none was changed.",
-        layer=wrong[0].name.split("/")[0],
-        because="\n".join(lines),
+        layer=place.rpartition("/")[0],
+        path=f"{model.name}/{place}",
+        received="\n".join(lines),
+        expected="for every weight the shape that it has in the model",
+        because=wrong[0].difference(),
         mend=mend,
     )

@@ -182,7 +182,7 @@ def _safetensors_pairs(model: Any, path: Path, skip_mismatch: bool) -> list[Pair
         stored = load_file(path)
     except SafetensorError as error:
         raise LaminaError(f"{path} cannot be read: it is damaged or cut short ({error}).") from error
-    state = model.state_dict()
+    state = model.state_dict(keep_vars=True)  # the variables themselves know what their axes mean
     problems = [f"missing in the file: {name}" for name in sorted(state.keys() - stored.keys())]
     problems += [f"not in the model: {name}" for name in sorted(stored.keys() - state.keys())]
     if problems and not skip_mismatch:

@@ -8,6 +8,7 @@ import torch
 
 from lamina import losses as losses_package
 from lamina import metrics as metrics_package
+from lamina.base.errors import ShapeError
 from lamina.training.outputs import named_outputs, spread
 
 
@@ -53,7 +54,7 @@ class CompiledLoss:
                 continue
             found = losses_package.target_problem(loss, _shape(target), _shape(outputs[name]))
             if found is not None:
-                return found.place(layer=name)
+                return _of_output(found, name)
         return None
 
     def __call__(self, y: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
@@ -61,7 +62,10 @@ class CompiledLoss:
         if len(by_name) == 1:
             (name, loss), target, output = next(iter(by_name.items())), _only(y), _only(y_pred)
             weight = self._weights[name]
-            value = loss(target, output, sample_weight=_only(sample_weight))
+            try:
+                value = loss(target, output, sample_weight=_only(sample_weight))
+            except ShapeError as error:
+                raise _of_output(error, name) from error.__cause__
             return value if weight is None else value * weight
         outputs = named_outputs(y_pred, self.output_names)
         names = list(outputs)
@@ -71,12 +75,21 @@ class CompiledLoss:
         for name, loss in by_name.items():
             if loss is None:
                 continue
-            value = loss(targets[name], outputs[name], sample_weight=sample_weights[name])
+            try:
+                value = loss(targets[name], outputs[name], sample_weight=sample_weights[name])
+            except ShapeError as error:
+                raise _of_output(error, name) from error.__cause__
             if name in self.trackers:
                 self.trackers[name].update_state(value.detach(), sample_weight=len(outputs[name]))
             weight = self._weights[name]
             total = total + (value if weight is None else value * weight)
         return total
+
+
+def _of_output(error: ShapeError, name: str) -> ShapeError:
+    """The error of a loss or metric as one of the output that it looked at."""
+    error.layer = name
+    return error
 
 
 def _only(value: Any) -> Any:
@@ -164,7 +177,10 @@ class CompiledMetrics:
         weights = spread(sample_weight, names, "sample_weight", same_for_all=True)
         for name, _, metric, weighted in self._built or []:
             weight = _only(weights[name]) if weighted else None
-            metric.update_state(_only(targets[name]), outputs[name], sample_weight=weight)
+            try:
+                metric.update_state(_only(targets[name]), outputs[name], sample_weight=weight)
+            except ShapeError as error:
+                raise _of_output(error, name) from error.__cause__
 
     def result(self) -> dict[str, Any]:
         results: dict[str, Any] = {}

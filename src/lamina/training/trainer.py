@@ -14,9 +14,10 @@ from lamina import data as data_package
 from lamina import metrics as metrics_package
 from lamina import optimizers
 from lamina.base import tree
-from lamina.base.errors import LaminaError, outside_frame
+from lamina.base.errors import LaminaError, ShapeError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.base.spellings import accept_old_keywords
+from lamina.data.arrays import is_array_like, to_tensors
 from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
@@ -183,7 +184,10 @@ class Trainer:
         """The scalar that training minimises: the compiled loss and everything that layers added."""
         parts = []
         if self._compiled_loss is not None and y is not None:
-            parts.append(self._compiled_loss(y, y_pred, sample_weight))
+            try:
+                parts.append(self._compiled_loss(y, y_pred, sample_weight))
+            except ShapeError as error:
+                raise self._of_model(error) from error.__cause__
         parts.extend(self.losses)  # type: ignore[attr-defined]
         if not parts:
             raise ValueError(
@@ -197,7 +201,10 @@ class Trainer:
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the compiled metrics and returns all current values by name."""
         if self._compiled_metrics is not None and y is not None:
-            self._compiled_metrics.update_state(y, y_pred, sample_weight)
+            try:
+                self._compiled_metrics.update_state(y, y_pred, sample_weight)
+            except ShapeError as error:
+                raise self._of_model(error) from error.__cause__
         if self._skips_results:
             return {}
         return self.get_metrics_result()
@@ -279,20 +286,21 @@ class Trainer:
         different lengths, no samples, targets whose shape the loss cannot take.
         """
         self._needs_compile("fit")
-        if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = data_package.train_validation_split(
-                (x, y, sample_weight), validation_split
+        with self._inputs_first(x, Trainer.train_step):
+            if validation_split and validation_data is None:
+                (x, y, sample_weight), validation_data = data_package.train_validation_split(
+                    (x, y, sample_weight), validation_split
+                )
+            loader = data_package.make_loader(
+                x,
+                y,
+                sample_weight,
+                batch_size=batch_size,
+                steps=steps_per_epoch,
+                shuffle=shuffle,
+                class_weight=class_weight,
             )
-        loader = data_package.make_loader(
-            x,
-            y,
-            sample_weight,
-            batch_size=batch_size,
-            steps=steps_per_epoch,
-            shuffle=shuffle,
-            class_weight=class_weight,
-        )
-        self._check_first_batch(loader)
+        self._check_data(loader, Trainer.train_step)
         validation = None
         if validation_data is not None:
             validation = self._validation_loader(validation_data, validation_batch_size or batch_size, validation_steps)
@@ -374,8 +382,11 @@ class Trainer:
     ) -> Any:
         """The loss and the metrics on data: a number, a list, or a dict by name with `return_dict=True`."""
         self._needs_compile("evaluate")
-        loader = data_package.make_loader(x, y, sample_weight, batch_size=batch_size, steps=steps, purpose="evaluate")
-        self._check_first_batch(loader)
+        with self._inputs_first(x, Trainer.test_step):
+            loader = data_package.make_loader(
+                x, y, sample_weight, batch_size=batch_size, steps=steps, purpose="evaluate"
+            )
+        self._check_data(loader, Trainer.test_step)
         chain = self._callback_list(callbacks, verbose, 1, loader.num_batches)
         with self._mode(training=False):
             logs = self._run_evaluation(loader, chain)
@@ -409,6 +420,7 @@ class Trainer:
     ) -> Any:
         """The outputs for all samples as NumPy arrays, in the structure of the model's outputs."""
         loader = data_package.make_loader(x, batch_size=batch_size, steps=steps, purpose="predict")
+        self._check_data(loader, Trainer.predict_step)
         chain = self._callback_list(callbacks, verbose, 1, loader.num_batches)
         chain.on_predict_begin()
         results: list[Any] = []
@@ -481,7 +493,7 @@ class Trainer:
             return data_package.make_loader(x, y, weight, batch_size=batch_size, steps=steps, purpose="evaluate")
 
         first = make()
-        self._check_first_batch(first)
+        self._check_data(first, Trainer.test_step)
         waiting = [first]
         restarts = steps is not None and first.restartable  # without `steps` every pass begins anew by itself
         return lambda: waiting.pop() if waiting and restarts else make() if restarts else first
@@ -510,19 +522,41 @@ class Trainer:
 
         return move
 
-    def _check_first_batch(self, loader: Any) -> None:
-        """Targets that the loss cannot take are an error before anything is computed, where the graph is known."""
-        if self._compiled_loss is None or getattr(self, "graph", None) is None:
+    def _of_model(self, error: ShapeError) -> ShapeError:
+        """The error of a loss or metric with the model's name on its path; a single output without a name has no
+        other."""
+        if error.layer == "output":
+            error.layer = self.name  # type: ignore[attr-defined]
+            return error
+        return error.place(path=f"{self.name}/{error.layer}")  # type: ignore[attr-defined, no-any-return]
+
+    def _checks(self, step: Callable[..., Any]) -> bool:
+        """Whether the data's shapes can be held against a graph: a step of the user's own may take any other."""
+        return getattr(self, "graph", None) is not None and getattr(type(self), step.__name__) is step
+
+    @contextmanager
+    def _inputs_first(self, x: Any, step: Callable[..., Any]) -> Iterator[None]:
+        """Numbers of samples that differ often come from an x without its batch axis, which is then what to say."""
+        try:
+            yield
+        except ShapeError:
+            if self._checks(step) and is_array_like(x):
+                self.check_input_shapes(to_tensors(x))  # type: ignore[attr-defined]
+            raise
+
+    def _check_data(self, loader: Any, step: Callable[..., Any]) -> None:
+        """Inputs that the graph cannot take, and targets that the loss cannot, are an error before anything is
+        computed."""
+        if not self._checks(step):
             return
-        x, y, _ = loader.peek()
-        if y is None:
+        x, y, _ = loader.look()
+        self.check_input_shapes(x)  # type: ignore[attr-defined]
+        if y is None or self._compiled_loss is None or step is Trainer.predict_step:
             return
         symbols = tree.map_structure(lambda tensor: KerasTensor(tensor.shape, standardize_dtype(tensor.dtype)), x)
         values = self._match_inputs(symbols)  # type: ignore[attr-defined]
-        fits = all(a.ndim == b.ndim for a, b in zip(values, self.inputs, strict=True))  # type: ignore[attr-defined]
-        if not fits:
-            return
-        outputs = self.compute_output_spec(symbols)  # type: ignore[attr-defined]
-        problem = self._compiled_loss.problem(y, outputs)
+        if any(a.ndim != b.ndim for a, b in zip(values, self.inputs, strict=True)):  # type: ignore[attr-defined]
+            return  # a trailing axis of 1 comes or goes in the call
+        problem = self._compiled_loss.problem(y, self.compute_output_spec(symbols))  # type: ignore[attr-defined]
         if problem is not None:
-            raise problem
+            raise self._of_model(problem)
