@@ -137,7 +137,7 @@ class Page:
         lines = list(self.lines)
         for block, output, got in reversed(list(self.results())):
             if output is None:
-                lines[block.last_line : block.last_line] = ["```", *got, "```"] if got else []
+                lines[block.last_line : block.last_line] = ["", "```", *got, "```"] if got else []
             elif not agree(_trimmed(output.lines), got):
                 kept = self._shortened(output, got)
                 lines[output.line - 1 : output.last_line - 1] = kept

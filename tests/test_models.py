@@ -345,3 +345,25 @@ def test_training_logs_every_output_by_its_name():
     history = model.fit(np.ones((4, 4)), [np.zeros((4, 4)), np.zeros((4, 4))], verbose=0).history
     assert sorted(history) == ["loss", "same_1_loss", "same_loss"]
     assert history["loss"][0] == pytest.approx(history["same_loss"][0] + history["same_1_loss"][0], rel=1e-5)
+
+
+def test_a_stack_that_grows_calls_each_layer_once(keras):
+    for k in (keras, lamina):
+        model = k.Sequential([k.Input((8, 8, 1))])
+        for filters in (2, 3, 4):
+            model.add(k.layers.Conv2D(filters, 3))
+        assert [layer.output.shape[-1] for layer in model.layers] == [2, 3, 4]
+        assert [len(layer._inbound_nodes) for layer in model.layers] == [1, 1, 1] or k is keras
+        model.pop()
+        model.add(k.layers.Flatten())
+        assert model.output_shape == (None, 48)
+        assert model.predict(np.zeros((1, 8, 8, 1), "float32"), verbose=0).shape == (1, 48)
+
+
+def test_a_layer_that_does_not_fit_is_not_added():
+    model = lamina.Sequential([lamina.Input((4, 4, 1)), lamina.layers.Conv2D(2, 3, name="fits")])
+    with pytest.raises(lamina.ShapeError):
+        model.add(lamina.layers.Conv2D(2, 3, name="too_large"))
+    assert [layer.name for layer in model.layers] == ["fits"]
+    model.add(lamina.layers.Conv2D(2, 2, name="too_large"))
+    assert model.output_shape == (None, 1, 1, 2)

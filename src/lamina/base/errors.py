@@ -104,7 +104,11 @@ class _ShapeProblem:
         return any(name != self.layer and repr(name) not in self.headline for name in (self.path or "").split("/"))
 
     def __str__(self) -> str:
-        lines = textwrap.wrap(self.headline, LINE_WIDTH, break_long_words=False, break_on_hyphens=False)
+        return self.text(LINE_WIDTH)
+
+    def text(self, width: int) -> str:
+        """The parts in lines of at most `width`; sizes are not folded."""
+        lines = textwrap.wrap(self.headline, width, break_long_words=False, break_on_hyphens=False)
         for label, text in (
             ("in", self.path if self._path_tells_more() else None),
             ("received", self.received),
@@ -113,7 +117,7 @@ class _ShapeProblem:
             ("to mend", self.mend),
         ):
             if text is not None:
-                lines += _labelled(label, str(text))
+                lines += _labelled(label, str(text), width)
         if self.table is not None:
             first, *rest = str(self.table).split("\n")
             lines += [f"{_label('sizes')}{first}", *(" " * _LABEL_WIDTH + line for line in rest)]
@@ -124,7 +128,7 @@ def _label(text: str) -> str:
     return f"  {text:<{_LABEL_WIDTH - 2}}"
 
 
-def _labelled(label: str, text: str) -> list[str]:
+def _labelled(label: str, text: str, width: int) -> list[str]:
     """The paragraphs of a part, wrapped, beside its label."""
     lines: list[str] = []
     indent = " " * _LABEL_WIDTH
@@ -132,7 +136,7 @@ def _labelled(label: str, text: str) -> list[str]:
     for paragraph in text.split("\n"):
         lines += textwrap.wrap(
             _CODE.sub(lambda found: found[0].replace(" ", "\0"), paragraph),
-            LINE_WIDTH,
+            width,
             initial_indent=first,
             subsequent_indent=indent,
             break_long_words=False,

@@ -1,4 +1,4 @@
-"""The command line: `lamina run SCRIPT`, `lamina summary FILE`, `lamina explain FILE`, `lamina version`."""
+"""The command line: `lamina explain MODEL`, `lamina run SCRIPT` and the other commands (`lamina --help`)."""
 
 from __future__ import annotations
 

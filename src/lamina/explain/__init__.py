@@ -9,7 +9,19 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.explain.arithmetic import LayerExplanation, ModelExplanation, explain_layer, explain_model
+    from lamina.explain.checking import Finding, Findings, check_model
+    from lamina.explain.comparing import compare
+    from lamina.explain.cutting import cut_model, find_cuts
+    from lamina.explain.exploring import explore_model
+    from lamina.explain.fields import ReceptiveField, receptive_field
+    from lamina.explain.other_inputs import WhatIf, what_if
+    from lamina.explain.plot import draw_model, model_to_drawing, plot_model
+    from lamina.explain.smallest import MinimumInput, minimum_input
+    from lamina.explain.summary import print_summary, summarize, summary_table
 
 _NAMES: dict[str, str] = {
     "LayerExplanation": "arithmetic",
@@ -23,6 +35,11 @@ _NAMES: dict[str, str] = {
     "cut_model": "cutting",
     "compare": "comparing",
     "check_model": "checking",
+    "Finding": "checking",
+    "Findings": "checking",
+    "MinimumInput": "smallest",
+    "ReceptiveField": "fields",
+    "WhatIf": "other_inputs",
     "explore_model": "exploring",
     "draw_model": "plot",
     "model_to_drawing": "plot",

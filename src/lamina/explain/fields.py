@@ -296,7 +296,7 @@ def _moves(call: Call) -> list[Moves] | None:
     """For each input of a call: where its axes go, and what an output position reads of them. None: not said."""
     operation = call.operation
     if isinstance(operation, Operation):
-        return _pointwise_moves(call) if _is_pointwise(operation) else None
+        return _pointwise_moves(call) if is_pointwise(operation) else None
     readings = operation.readings(*call.inputs) if call.has_rule else None
     if readings is None:
         return None
@@ -316,7 +316,7 @@ def _moves(call: Call) -> list[Moves] | None:
     return moves
 
 
-def _is_pointwise(operation: Operation) -> bool:
+def is_pointwise(operation: Operation) -> bool:
     function = operation.function
     return function.__name__ in _POINTWISE or function.__module__ in _POINTWISE_MODULES
 

@@ -45,7 +45,7 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
             for axes, trial in zip([results] if single else results, trials, strict=True)
         ]
         return made[0] if single else made
-    if _user_states_shape(layer):
+    if user_states_shape(layer):
         shape = layer.compute_output_shape(shape_of(first_argument(args, kwargs)))
         return tree.map_shapes(lambda one: KerasTensor(one, layer.output_dtype(*[i.dtype for i in inputs])), shape)
     kwargs = (
@@ -83,7 +83,7 @@ def trial_call(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         CONTEXT.compute_dtype, CONTEXT.names, CONTEXT.depth = before
 
 
-def _user_states_shape(layer: Any) -> bool:
+def user_states_shape(layer: Any) -> bool:
     method = type(layer).compute_output_shape
     return not method.__module__.startswith("lamina.layers.layer")
 

@@ -37,6 +37,8 @@ class Sequential(Functional):
         own["graph"] = None
         own["_mixed"] = False
         own["_stack"] = []
+        own["_tensors"] = []  # what each layer of the stack gives, as far as they have been called
+        own["_handed_out"] = set()  # the ids of outputs that a user took
         own["_layers_in_order"] = []
         for layer in layers or []:
             self.add(layer, rebuild=False)
@@ -61,6 +63,7 @@ class Sequential(Functional):
             raise ValueError(
                 f"The input {layer.name!r} can only be the first of a Sequential, which has {len(self._stack)} layers."
             )
+        before = list(self._stack)
         declared = layer._declared_shape
         if not self._stack and declared is not None and not isinstance(layer, InputLayer):
             self._stack.append(InputLayer(batch_shape=declared, dtype=_input_dtype(layer)))
@@ -70,13 +73,19 @@ class Sequential(Functional):
         if not isinstance(layer, InputLayer):
             self._modules[layer.name.replace(".", "_")] = layer
         if rebuild:
-            self._try_to_build()
+            try:
+                self._try_to_build()
+            except Exception:
+                self._modules.pop(layer.name.replace(".", "_"), None)
+                self._stack[:] = before
+                raise
 
     def pop(self, rebuild: bool = True) -> Any:
         """Takes the last layer off and returns it."""
         if not self._stack or isinstance(self._stack[-1], InputLayer):
             raise ValueError(f"The model {self.name!r} has no layer to take off.")
         layer = self._stack.pop()
+        del self._tensors[len(self._stack) :]
         self._modules.pop(layer.name.replace(".", "_"), None)
         self.__dict__["graph"] = None
         self.built = False
@@ -91,17 +100,22 @@ class Sequential(Functional):
             self.__dict__["_layers_in_order"] = list(self._stack)
 
     def _build_stack(self) -> None:
-        tensor = self._stack[0].output
+        tensors = self._tensors
+        if not tensors:
+            tensors.append(self._stack[0].output)
         with name_scope(*(() if CONTEXT.names[-1:] == (self.name,) else (self.name,))):
-            for layer in self._stack[1:]:
-                tensor = layer(tensor)
+            for layer in self._stack[len(tensors) :]:  # a layer is called once, also where layers are added one by one
+                tensor = layer(tensors[-1])
+                if id(tensors[-1]) in self._handed_out:
+                    tensors[-1]._outgrown_by = layer  # for check(): whoever took this output goes on without the layer
                 if not isinstance(tensor, KerasTensor):
                     raise ValueError(
                         f"Sequential needs layers with one output; {layer.title} gives {type(tensor).__name__}. "
                         f"Use Model(inputs, outputs)."
                     )
+                tensors.append(tensor)
         names.auto_name("functional")  # Keras's Sequential holds a Functional, which takes a name
-        self.__dict__["graph"] = Graph(self._stack[0].output, tensor)
+        self.__dict__["graph"] = Graph(tensors[0], tensors[-1])
         self.__dict__["_layers_in_order"] = list(self._stack)
         self.built = True
 
@@ -116,6 +130,7 @@ class Sequential(Functional):
             self._build_stack()
         except Exception:
             self._stack.pop(0)
+            self._tensors.clear()
             raise
 
     def _ensure_built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -149,8 +164,13 @@ class Sequential(Functional):
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        self._needs_graph("outputs")
+        self._handed_out.update(map(id, self._needs_graph("outputs").outputs))
         return super().outputs
+
+    @property
+    def output(self) -> Any:
+        self._handed_out.update(map(id, self._needs_graph("output").outputs))
+        return super().output
 
     @property
     def input_shape(self) -> Any:

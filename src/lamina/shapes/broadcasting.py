@@ -39,7 +39,7 @@ def _meet(sizes: list[Size], axis: int, shapes: Sequence[Sequence[Size]]) -> Siz
                 received=plain,
                 expected="on every axis, counted from the last, equal sizes or 1",
                 because=f"at axis {axis} the sizes are {kept} and {value}; they must be equal, or one of them 1",
-                mend="bring both to one shape (reshape, transpose), or add an axis of 1 (expand_dims) where they differ",
+                mend="bring both to one shape (reshape, transpose), or give one an axis of 1 there (expand_dims)",
             )
     return chosen
 

@@ -49,11 +49,12 @@ class Window:
         value = value_of(result)
         if value is not None and value < 1:
             size = value_of(n)
+            counted = "one position" if size == 1 else f"{size} positions"
             reach = f"{self.reach}" if self.dilation == 1 else f"{self.reach} (kernel {self.kernel}, dilated)"
             raise ShapeError(
                 f"a window of {reach} does not fit into {size}",
                 expected=f"{self.reach - sum(self.pads(size))} or more",
-                because=f"the window of {reach} is larger than the {size} positions it slides over",
+                because=f"the window of {reach} is larger than the {counted} it slides over",
                 mend='padding="same", a smaller kernel, or a larger input',
             )
         return result

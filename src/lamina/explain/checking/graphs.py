@@ -117,24 +117,13 @@ def _readers_anywhere(tensors: list[KerasTensor]) -> list[Node]:
 
 
 def _added_later(view: View) -> Iterator[Problem]:
-    """Layers that `add` put behind the outputs of a Sequential after these were taken: `add` calls every layer anew, so
-    the whole model has a twin, and its calls have others that begin at the same input."""
-    twin = {id(tensor): tensor for tensor in view.graph.inputs}
-    for node in view.nodes:
-        others = [
-            other
-            for other in node.operation._inbound_nodes
-            if other is not node
-            and [id(one) for one in other.input_tensors] == [id(twin[id(one)]) for one in node.input_tensors]
-        ]
-        if not others:
-            return
-        twin.update((id(one), other) for one, other in zip(node.output_tensors, others[-1].output_tensors, strict=True))
+    """Layers that `add` put behind the outputs of a Sequential after these were taken."""
     for tensor in [] if isinstance(view.model, Sequential) else view.graph.outputs:
-        for reader in _readers_anywhere([twin[id(tensor)]]):
+        layer = getattr(tensor, "_outgrown_by", None)
+        if layer is not None:
             yield Problem(
-                f"{view.prefix}{reader.operation.name}",
-                f"{reader.operation.title} was added behind {node_of(tensor).operation.name!r} after the outputs of "
+                f"{view.prefix}{layer.name}",
+                f"{layer.title} was added behind {node_of(tensor).operation.name!r} after the outputs of "
                 f"{view.model.name!r} had been taken from there.",
                 "a model keeps the outputs that it was made of; add() gives the Sequential new ones",
                 "make the model after the last add(): Model(sequential.inputs, sequential.outputs)",

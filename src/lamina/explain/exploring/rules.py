@@ -27,11 +27,11 @@ from lamina.explain.exploring.tracing import (
     program_of,
     value_in,
 )
-from lamina.explain.fields import _is_pointwise
+from lamina.explain.fields import is_pointwise
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node, Operation
 from lamina.layers.layer import Layer
-from lamina.layers.symbolic import _user_states_shape, first_argument
+from lamina.layers.symbolic import first_argument, user_states_shape
 from lamina.layers.weights import children, weight_name
 from lamina.shapes import Axes, Dim, Size, broadcast, value_of
 
@@ -76,8 +76,8 @@ class RuleReader:
         """The program of a call; None for layers that state no rule and for functions that do more than broadcast."""
         layer = node.operation
         if isinstance(layer, Operation):
-            return _broadcasting(node) if _is_pointwise(layer) else None
-        if not isinstance(layer, Layer) or not (layer._has_rule or _user_states_shape(layer)):
+            return _broadcasting(node) if is_pointwise(layer) else None
+        if not isinstance(layer, Layer) or not (layer._has_rule or user_states_shape(layer)):
             return None
         key = _key(layer, node)
         if key is None or key not in self._known:
