@@ -40,7 +40,7 @@ def _completed(incomplete: str) -> list[str]:
     from lamina.cli.subjects import application_names
 
     files = [str(path) for pattern in ("*.keras", "*.h5") for path in Path().glob(pattern)]
-    return [name for name in (*application_names(), *files) if name.lower().startswith(incomplete.lower())]
+    return [name for name in (*application_names(), *files) if name.startswith(incomplete)]
 
 
 _MODEL_HELP = "A .keras or .h5 file, module:name, or an application such as ResNet50."
@@ -272,4 +272,4 @@ def version(as_json: AsJson = False) -> None:
         show_data(found)
     else:
         for name, text in found.items():
-            print(f"{name:<12}{text}")
+            print(f"{name:<14} {text}")

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ def _is_users(filename: str) -> bool:
     return not filename.startswith((here, "<")) and "site-packages" not in filename and os.path.isfile(filename)
 
 
-# -------------------------------------------------------------------------------------------------------- other inputs
+# ------------------------------------------------------------------------------------------------------- other inputs
 
 
 def with_batch(input_shape: Any) -> Any:
@@ -269,9 +269,7 @@ def with_batch(input_shape: Any) -> Any:
 
 def _on_shape(model: Any, input_shape: Any) -> Any:
     """The model built on a shape; one that is a graph already is made anew on it, without weight memory."""
-    from lamina.explain.trace import apart, copied, input_shapes
-    from lamina.layers import Input
-    from lamina.models.rebuilding import rebuild
+    from lamina.explain.trace import apart, input_shapes
 
     if getattr(model, "graph", None) is None:
         model.build(with_batch(input_shape))
@@ -280,7 +278,30 @@ def _on_shape(model: Any, input_shape: Any) -> Any:
     if shapes == [tensor.shape for tensor in model.inputs]:
         return model
     with apart(model):
-        names: Iterable[str] = model.input_names
-        pairs = zip(names, shapes, model.inputs, strict=True)
-        inputs = [Input(batch_shape=shape, dtype=own.dtype, name=name) for name, shape, own in pairs]
-        return rebuild(model, inputs if len(inputs) > 1 else inputs[0], copied)
+        return _made_anew(model, shapes)
+
+
+def _made_anew(model: Any, shapes: list[Shape]) -> Any:
+    """A graph's calls on inputs of these shapes, through copies of its layers and of the models inside it."""
+    from lamina.explain.trace import copied
+    from lamina.graph.function import symbolic_leaves
+    from lamina.layers import Input
+    from lamina.models import Functional, Sequential
+    from lamina.models.rebuilding import replay
+
+    pairs = zip(model.input_names, shapes, model.inputs, strict=True)
+    inputs = [Input(batch_shape=shape, dtype=own.dtype, name=name) for name, shape, own in pairs]
+    copies: dict[int, Any] = {}
+
+    def call(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        operation = node.operation
+        if id(operation) not in copies:
+            nested = getattr(operation, "graph", None) is not None
+            received = [tensor.shape for tensor in symbolic_leaves(args, "inputs")] if nested else []
+            copies[id(operation)] = _made_anew(operation, received) if nested else copied(operation)
+        return copies[id(operation)](*args, **kwargs)
+
+    outputs = replay(model.graph, inputs, call)
+    if isinstance(model, Sequential):
+        return Sequential([inputs[0], *(copies[id(layer)] for layer in model.layers)], name=model.name)
+    return Functional(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)

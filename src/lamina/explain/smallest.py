@@ -114,7 +114,8 @@ def _axis_lines(group: list[AxisMinimum]) -> Iterator[str | Table]:
     yield f"  {names}: total stride {axis.total_stride}; so many positions of the input become one."
     columns = [Column("Down-sampling"), Column("Stride so far", "right"), Column("Real from size", "right")]
     yield Table(columns, [(stage.layer, str(stage.stride), str(stage.real_from)) for stage in axis.stages], lines=False)
-    yield "On inputs smaller than its last number, a layer finds a single position and hands it on."
+    if any(stage.real_from > axis.size for stage in axis.stages):
+        yield "On inputs smaller than its last number, a layer finds a single position and hands it on."
 
 
 def minimum_input(model: Any) -> MinimumInput:
