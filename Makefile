@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs-check clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/demo.py

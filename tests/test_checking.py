@@ -134,9 +134,9 @@ def test_several_codes_can_be_ignored():
 @pytest.mark.parametrize(
     ("ignore", "message"),
     [
-        (["W4011"], "There is no finding 'W4011' to ignore. Did you mean 'W401'?"),
+        (["W4011"], "There is no finding 'W4011'. Did you mean 'W401'?"),
         ("bias-before-normalisation", "Did you mean 'bias-before-normalization'?"),
-        ([7], "There is no finding 7 to ignore. The codes are D501, G201"),
+        ([7], "There is no finding 7. The codes are D501, G201"),
     ],
 )
 def test_an_unknown_code_to_ignore(ignore, message):

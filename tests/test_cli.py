@@ -108,7 +108,7 @@ COMMANDS = (
 
 
 def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(one) for one in arguments], prog_name="lamina")
 
 
 def data_of(*arguments: str | Path, code: int = 0) -> dict:
@@ -413,6 +413,25 @@ def test_every_mistake_has_its_words(mine: Path) -> None:
     check_golden("cli_mistakes", "\n".join(lines))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["explain", "DenseNet12"], 2, "no application. Did you mean 'DenseNet121'? The applications: DenseNet121,"),
+        (["explain", "unheard"], 2, "'unheard' is no file, no module:name and no application. The applications:"),
+        (["explain", "ResNet55"], 1, "does not have 'ResNet55' yet;"),
+        (["check", "VGG16", "--ignore", "W99"], 1, "There is no finding 'W99'. The codes are D501,"),
+        (["explain"], 2, "Missing argument 'MODEL'"),
+        (["explain", "VGG16", "--jsn"], 2, "No such option: --jsn"),
+        (["explian", "VGG16"], 2, "No such command 'explian'"),
+        (["summary", "VGG16", "--batch-size", "0"], 2, "Invalid value for '--batch-size'"),
+    ],
+)
+def test_other_mistakes(arguments: list[str], code: int, words: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == code
+    assert words in " ".join(result.stderr.split())
+
+
 MISTAKES = [
     ["explain", "nowhere.keras"],
     ["explain", "smal.keras"],
@@ -426,9 +445,6 @@ MISTAKES = [
     ["explain", "text.h5"],
     ["explain", "empty.h5"],
     ["explain", "mine.py"],
-    ["explain", "ResNet55"],
-    ["explain", "DenseNet12"],
-    ["explain", "Unheard"],
     ["explain", "VGG16", "--input-shape", "10,10,3"],
     ["explain", "ResNet50", "--input-shape", "10x10"],
     ["explain", "ResNet50", "--input-shape", "0,10,3"],
@@ -450,7 +466,6 @@ MISTAKES = [
     ["explain", ":model"],
     ["summary", "small.keras", "--show", "mac"],
     ["summary", "small.keras", "--layer-range", "add", "men"],
-    ["check", "small.keras", "--ignore", "W99"],
     ["what-if", "small.keras", "12,12,3", "12,12,3"],
     ["plot", "small.keras", "-o", "small.pdf"],
     ["plot", "small.keras", "-o", "nowhere/small.svg"],

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lamina.cli.output import FINE, FOUND, guarded, show, show_data
+from lamina.cli.output import FINE, FOUND, guarded, show, show_data, show_text
 
 app = typer.Typer(
     help="The Keras API on PyTorch, whose shapes explain themselves.",
@@ -125,6 +125,14 @@ def check(
     findings = _model(model, input_shape).check(ignore=codes)
     show(findings, as_json)
     return FOUND if findings.findings else FINE
+
+
+@command("finding", "The page on a finding of check.", "lamina finding W401")
+def finding(code: Annotated[str, typer.Argument(metavar="CODE", help="A finding's code, as W401, or its name.")]) -> None:
+    """The page on a finding: an example, why it matters, how to mend it."""
+    from lamina.explain.checking import finding_page
+
+    show_text(finding_page(code))
 
 
 @command("what-if", "The model beside itself on another input.", "lamina what-if DenseNet121 512,512,3")

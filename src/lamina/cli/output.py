@@ -27,7 +27,12 @@ def show(report: Any, as_json: bool) -> None:
     if as_json:
         show_data(report.to_dict())
     else:
-        print(_encodable(str(report)))
+        show_text(str(report))
+
+
+def show_text(text: str) -> None:
+    """Prints a text in what the terminal can show."""
+    print(_encodable(text))
 
 
 def show_data(data: dict[str, Any]) -> None:

@@ -142,8 +142,8 @@ def _from_file(path: Path) -> Any:
 
 def _only_weights(path: Path) -> LaminaError:
     return LaminaError(
-        f"{path} holds weights and no model: build the model and call model.load_weights({path.name!r}), or save the "
-        f"whole model as .keras."
+        f"{path} holds no model, at most its weights: build the model and call model.load_weights({path.name!r}), or "
+        f"save the whole model as .keras."
     )
 
 
@@ -169,7 +169,7 @@ def _nearest_file(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f" There is no folder {str(folder)!r} either."
-    return nearest(path.name, [one.name for one in folder.iterdir() if one.suffix in _SUFFIXES])
+    return nearest(path.name, sorted(one.name for one in folder.iterdir() if one.suffix in _SUFFIXES))
 
 
 # ------------------------------------------------------------------------------------------------------------ modules

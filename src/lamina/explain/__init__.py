@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.explain.arithmetic import LayerExplanation, ModelExplanation, explain_layer, explain_model
-    from lamina.explain.checking import Finding, Findings, check_model
+    from lamina.explain.checking import Finding, Findings, check_model, finding_page
     from lamina.explain.comparing import compare
     from lamina.explain.cutting import cut_model, find_cuts
     from lamina.explain.exploring import explore_model
@@ -35,6 +35,7 @@ _NAMES: dict[str, str] = {
     "cut_model": "cutting",
     "compare": "comparing",
     "check_model": "checking",
+    "finding_page": "checking",
     "Finding": "checking",
     "Findings": "checking",
     "MinimumInput": "smallest",

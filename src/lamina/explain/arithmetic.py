@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from lamina.base.errors import LaminaError
@@ -18,6 +19,7 @@ from lamina.graph.node import Node
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
 from lamina.layers.weights import weight_name
+from lamina.layers.windowed import SpatialLayer
 from lamina.shapes import Axes, Dim
 
 SPATIAL_NAMES = ("height", "width", "depth", "steps")
@@ -95,6 +97,7 @@ class LayerExplanation(Report):
     multiply_accumulates_formula: str = ""
     activation_bytes: int | None = None
     receptive_field: ReceptiveField | None = None
+    data_format: str = ""
 
     @property
     def parameters(self) -> int:
@@ -108,7 +111,8 @@ class LayerExplanation(Report):
     @property
     def parameter_words(self) -> str:
         """`kernel height·kernel width·input channels·filters + filters`."""
-        return " + ".join(weight.words for weight in self.weights)
+        groups = [list(group) for _, group in groupby(self.weights, lambda weight: weight.words)]
+        return " + ".join(_several(group[0].words, group) for group in groups)
 
     @property
     def parameter_axes(self) -> tuple[str, ...]:
@@ -119,6 +123,8 @@ class LayerExplanation(Report):
     def parts(self) -> Iterator[str | Table]:
         shapes = f"{_shapes(self.received)} → {_shapes(self.outputs)}" if self.received else _shapes(self.outputs)
         yield from _wrapped(f"{self.name} ({self.class_name})  ", shapes, indent="    ")
+        if self.data_format and self.received:
+            yield from _wrapped(f"  {'reads':<{_LABEL}}", self._reading(), indent=" " * (_LABEL + 2))
         for axis in self.axes:
             if axis.formula or not self.received:
                 yield from _wrapped(f"  {axis.name:<{_LABEL}}", str(axis), indent=" " * (_LABEL + 2))
@@ -131,6 +137,11 @@ class LayerExplanation(Report):
             yield f"  {'parameters':<{_LABEL}}{self.parameters:,} in {len(self.inner.layers)} layers"
         for label, text in self._costs():
             yield from _wrapped(f"  {label:<{_LABEL}}", text, indent=" " * (_LABEL + 2))
+
+    def _reading(self) -> str:
+        """`height 28, width 28, channels 1 (channels_last)`: how the layer understands its input."""
+        pairs = [f"{name} {size}" for name, size in zip(self.received_axes[0], self.received[0], strict=True)]
+        return f"{', '.join(pairs[1:])} ({self.data_format})"
 
     def _costs(self) -> Iterator[tuple[str, str]]:
         if self.multiply_accumulates_formula:
@@ -152,6 +163,7 @@ class LayerExplanation(Report):
             "parameter_formula": self.parameter_formula,
             "parameter_words": self.parameter_words,
             "parameter_axes": list(self.parameter_axes),
+            "data_format": self.data_format or None,
             "multiply_accumulates": self.multiply_accumulates,
             "multiply_accumulates_formula": self.multiply_accumulates_formula,
             "activation_bytes": self.activation_bytes,
@@ -261,6 +273,7 @@ def explain_model(model: Any, layer: Any = None) -> Any:
     >>> model = lamina.Sequential([lamina.Input((28, 28, 1)), lamina.layers.Conv2D(16, 3, name="conv")])
     >>> print(model.explain("conv"))
     conv (Conv2D)  (None, 28, 28, 1) → (None, 26, 26, 16)
+      reads         height 28, width 28, channels 1 (channels_last)
       height        28 − 3 + 1 = 26
       width         28 − 3 + 1 = 26
       channels      16
@@ -343,6 +356,7 @@ def _explain(call: Call, field: ReceptiveField | None) -> LayerExplanation:
         formula,
         output_bytes(call) if inner is None else inner.activation_bytes,
         field,
+        getattr(operation, "data_format", None) or "" if isinstance(operation, SpatialLayer) else "",
     )
 
 
@@ -493,9 +507,21 @@ def _reads(layer: Any, axes: Axes, names: tuple[str, ...]) -> bool:
 
 
 def _sum_formula(weights: Sequence[WeightFormula]) -> str:
-    terms, count = [weight.numbers for weight in weights], sum(weight.count for weight in weights)
-    joined = " + ".join(terms) or "0"
+    joined, count = sum_of_products(weights), sum(weight.count for weight in weights)
     return joined if joined == str(count) else f"{joined} = {count:,}"
+
+
+def sum_of_products(weights: Sequence[WeightFormula]) -> str:
+    """`7·7·3·64 + 64`; weights of one shape in a row are counted: `4·64`."""
+    groups = [list(group) for _, group in groupby(weights, lambda weight: (weight.numbers, weight.words))]
+    terms = (f"{len(group)}·{group[0].numbers}" if len(group) > 1 else group[0].numbers for group in groups)
+    return " + ".join(terms) or "0"
+
+
+def _several(words: str, group: Sequence[WeightFormula]) -> str:
+    if len(group) == 1:
+        return words
+    return f"{len(group)}·{words} ({', '.join(weight.name.replace('_', ' ') for weight in group)})"
 
 
 def _received_name(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lamina.explain.arithmetic import explain_model, weights_of
+from lamina.explain.arithmetic import explain_model, sum_of_products, weights_of
 from lamina.explain.calls import Call
 from lamina.explain.quantities import output_bytes, products_of
 from lamina.explain.report import Report
@@ -200,7 +200,7 @@ def _quantities(call: Call, first: bool) -> Quantities:
     return Quantities(
         tuple(tensor.shape for tensor in call.produced),
         sum(weight.count for weight in weights),
-        " + ".join(weight.numbers for weight in weights),
+        sum_of_products(weights),
         products_of(call),
         output_bytes(call),
     )

@@ -115,7 +115,7 @@ def _axis_lines(group: list[AxisMinimum]) -> Iterator[str | Table]:
     columns = [Column("Down-sampling"), Column("Stride so far", "right"), Column("Real from size", "right")]
     yield Table(columns, [(stage.layer, str(stage.stride), str(stage.real_from)) for stage in axis.stages], lines=False)
     if any(stage.real_from > axis.size for stage in axis.stages):
-        yield "On inputs smaller than its last number, a layer finds a single position and hands it on."
+        yield "Real from size: on a smaller input the layer finds a single position and hands it on."
 
 
 def minimum_input(model: Any) -> MinimumInput:
@@ -135,7 +135,7 @@ def minimum_input(model: Any) -> MinimumInput:
     graph = graph_of(model)
     axes = spatial_axes(graph)
     with apart(model):
-        sizes = _Sizes(graph)
+        sizes = Sizes(graph)
         try:
             found = _minima(sizes, list(axes), model.name)
         except LaminaError:
@@ -150,7 +150,7 @@ def minimum_input(model: Any) -> MinimumInput:
 
 
 @dataclass(frozen=True)
-class _Walk:
+class Walk:
     """The shape of every tensor, by its id, up to the call that fails, if one does, and why it does."""
 
     shapes: dict[int, Shape]
@@ -161,20 +161,20 @@ class _Walk:
 class _FailedInside(LaminaError):
     """A layer of a nested model has no position."""
 
-    def __init__(self, walk: _Walk):
+    def __init__(self, walk: Walk):
         super().__init__(walk.reason)
         self.walk = walk
 
 
-class _Sizes:
+class Sizes:
     """The sizes of all tensors of a graph on inputs of other sizes, by the rules of unbuilt copies."""
 
     def __init__(self, graph: Graph):
         self.graph = graph
         self._copies: dict[int, Any] = {}
-        self._known: dict[tuple[Shape, ...], _Walk] = {}
+        self._known: dict[tuple[Shape, ...], Walk] = {}
 
-    def at(self, sizes: dict[Source, int]) -> _Walk:
+    def at(self, sizes: dict[Source, int]) -> Walk:
         inputs = [list(tensor.shape) for tensor in self.graph.inputs]
         for (number, axis), size in sizes.items():
             inputs[number][axis] = size
@@ -183,12 +183,12 @@ class _Sizes:
     def works(self, sizes: dict[Source, int]) -> bool:
         return not self.at(sizes).failed
 
-    def on(self, inputs: tuple[Shape, ...]) -> _Walk:
+    def on(self, inputs: tuple[Shape, ...]) -> Walk:
         if inputs not in self._known:
             self._known[inputs] = self._walk(inputs)
         return self._known[inputs]
 
-    def _walk(self, inputs: tuple[Shape, ...]) -> _Walk:
+    def _walk(self, inputs: tuple[Shape, ...]) -> Walk:
         shapes: dict[int, Shape] = {id(tensor): shape for tensor, shape in zip(self.graph.inputs, inputs, strict=True)}
         called = ""
 
@@ -204,11 +204,11 @@ class _Sizes:
         try:
             replay(self.graph, starts, call)
         except _FailedInside as error:
-            return _Walk(shapes, f"{called}/{error.walk.failed}", error.walk.reason)
+            return Walk(shapes, f"{called}/{error.walk.failed}", error.walk.reason)
         except (ValueError, TypeError, LaminaError) as error:
             reason = getattr(error, "because", None) or str(error).split("\n")[0]
-            return _Walk(shapes, called, " ".join(reason.split()))
-        return _Walk(shapes)
+            return Walk(shapes, called, " ".join(reason.split()))
+        return Walk(shapes)
 
     def _outputs(self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any], shapes: dict[int, Shape]) -> Any:
         """The outputs of a call; the shapes inside a nested model are noted, those of its first call."""
@@ -216,7 +216,7 @@ class _Sizes:
         if not own.has_rule and own.graph is None:
             return copied(node.operation).compute_output_spec(*args, **kwargs)
         if id(node.operation) not in self._copies:
-            self._copies[id(node.operation)] = copied(node.operation) if own.graph is None else _Sizes(own.graph)
+            self._copies[id(node.operation)] = copied(node.operation) if own.graph is None else Sizes(own.graph)
         copy = self._copies[id(node.operation)]
         asked = Call(copy, args, kwargs, None)
         if own.graph is None:
@@ -230,7 +230,7 @@ class _Sizes:
         return [KerasTensor(shape, own.dtype) for shape, own in zip(made, node.output_tensors, strict=True)]
 
 
-def _minima(sizes: _Sizes, sources: list[Source], model: str) -> dict[Source, AxisMinimum]:
+def _minima(sizes: Sizes, sources: list[Source], model: str) -> dict[Source, AxisMinimum]:
     """The smallest size of each axis: that of all together, unless an axis can be smaller than the others."""
     if not sources:
         return {}
@@ -242,7 +242,7 @@ def _minima(sizes: _Sizes, sources: list[Source], model: str) -> dict[Source, Ax
     return {source: _axis_minimum(sizes, source, beside) for source in sources}
 
 
-def _axis_minimum(sizes: _Sizes, source: Source, beside: dict[Source, int]) -> AxisMinimum:
+def _axis_minimum(sizes: Sizes, source: Source, beside: dict[Source, int]) -> AxisMinimum:
     """The smallest size of one axis, beside others that are fixed."""
     works = partial(_works_alone, sizes, beside, source)
     size = _smallest(works) or beside[source]
@@ -260,7 +260,7 @@ def _step(works: Callable[[int], bool], least: int) -> int:
     return reduce(gcd, working, 0) or 1
 
 
-def _works_alone(sizes: _Sizes, large: dict[Source, int], source: Source, size: int) -> bool:
+def _works_alone(sizes: Sizes, large: dict[Source, int], source: Source, size: int) -> bool:
     return sizes.works({**large, source: size})
 
 
@@ -278,7 +278,7 @@ def _smallest(works: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _stages(sizes: _Sizes, least: int) -> dict[Source, list[Stage]]:
+def _stages(sizes: Sizes, least: int) -> dict[Source, list[Stage]]:
     """For each spatial axis, the layers at which the stride reaches a new height. `least` is a size that works."""
     fields = fields_of(sizes.graph, inside=True)
     axes = spatial_axes(sizes.graph)

@@ -11,7 +11,11 @@ class Inspected:
     """The methods with which a model explains, checks, cuts and draws itself: functions of `lamina.explain`."""
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """Prints the table of layers, output shapes and parameters (see `lamina.explain.print_summary`)."""
+        """Prints the table of layers, output shapes and parameters.
+
+        `show="params|macs|rf|dtype|time|memory"` chooses the columns, `input_shape` builds a subclassed model first; the
+        other options are Keras's (see `lamina.explain.print_summary`).
+        """
         late("explain").print_summary(self, *args, **kwargs)
 
     def explain(self, layer: Any = None) -> Any:

@@ -23,6 +23,17 @@ class Dim:
         self._level = _ATOM
         self.is_formula = False  # whether the size was computed rather than handed on
 
+    @classmethod
+    def written(cls, text: str, value: int) -> Dim:
+        """A number that is shown as it comes about: `(2·(5 − 1) + 1)` for 9.
+
+        >>> (Dim("height", 100) - Dim.written("(2·(5 − 1) + 1)", 9) + 1).arithmetic
+        '100 − (2·(5 − 1) + 1) + 1'
+        """
+        made = cls(text, value)
+        made._number_text = text
+        return made
+
     @property
     def arithmetic(self) -> str:
         """The formula with the numbers in place of the names."""

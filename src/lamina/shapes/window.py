@@ -9,7 +9,7 @@ from typing import Any
 
 from lamina.base.errors import ShapeError
 from lamina.shapes.broadcasting import multiply, total
-from lamina.shapes.dim import Size, ceil_div, value_of
+from lamina.shapes.dim import Dim, Size, ceil_div, value_of
 
 
 def window(n: Any, kernel: int, stride: int = 1, dilation: int = 1, pad: int = 0) -> Any:
@@ -45,7 +45,12 @@ class Window:
         """Positions of the window on `n` positions. Errors: a ShapeError where not one position fits."""
         if self.padding == "same":
             return ceil_div(n, self.stride)
-        result = window(n, self.kernel, self.stride, self.dilation, sum(self.pads(value_of(n))))
+        pad = sum(self.pads(value_of(n)))
+        if isinstance(n, Dim) and self.dilation > 1:
+            span = Dim.written(f"({self.dilation}·({self.kernel} − 1) + 1)", self.reach)
+            result = (n + pad - span) // self.stride + 1  # type: ignore[operator]
+        else:
+            result = window(n, self.kernel, self.stride, self.dilation, pad)
         value = value_of(result)
         if value is not None and value < 1:
             size = value_of(n)

@@ -8,6 +8,7 @@ S shapes, G graph, T training, W weights, D data.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lamina.explain.checking import data, graphs, shapes, training, weights
@@ -16,7 +17,7 @@ from lamina.explain.checking.registry import CHECKS, Check, Problem, check, chos
 from lamina.explain.checking.subject import subject_of
 from lamina.models.sequential import Sequential
 
-__all__ = ["CHECKS", "Check", "Finding", "Findings", "Problem", "check", "check_model", "chosen"]
+__all__ = ["CHECKS", "Check", "Finding", "Findings", "Problem", "check", "check_model", "chosen", "finding_page"]
 
 
 def check_model(model: Any, ignore: str | Iterable[str] = (), sample: Any = None) -> Findings:
@@ -39,12 +40,26 @@ def check_model(model: Any, ignore: str | Iterable[str] = (), sample: Any = None
       to mend  Dense(1, activation="sigmoid") with binary_crossentropy for two
                classes; or a unit for each class
     <BLANKLINE>
-    A page on each: docs/findings/T305.md. To leave one out: ignore=["T305"].
+    `lamina finding T305` shows a page on it; check(ignore=["T305"]) leaves it out.
     """
     checks = chosen(ignore)
     subject = subject_of(model, sample)
     found = [Finding(one.code, one.name, *problem) for one in checks for problem in one.look(subject)]
     return Findings(model.name, tuple(found), unseen="" if subject.top is not None else _unseen(model))
+
+
+def finding_page(code: str) -> str:
+    """The documentation page of a finding, by code or name, in Markdown: an example, why it matters, how to mend it.
+
+    Errors: a ValueError for an unknown code, which shows the nearest.
+
+    >>> finding_page("bias-before-normalization").splitlines()[0]
+    '# W401 bias-before-normalization'
+    """
+    (found,) = set(CHECKS.values()) - set(chosen(code))
+    installed = Path(__file__).parent / "pages"
+    folder = installed if installed.is_dir() else Path(__file__).parents[4] / "docs" / "findings"
+    return (folder / f"{found.code}.md").read_text(encoding="utf-8")
 
 
 def _unseen(model: Any) -> str:

@@ -69,7 +69,8 @@ class Findings(Report):
             yield from _lines(group)
         if self.findings:
             yield ""
-            yield f'A page on each: docs/findings/{self.codes[0]}.md. To leave one out: ignore=["{self.codes[0]}"].'
+            code = self.codes[0]
+            yield f'`lamina finding {code}` shows a page on it; check(ignore=["{code}"]) leaves it out.'
         if self.unseen:
             yield ""
             yield self.unseen

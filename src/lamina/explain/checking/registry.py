@@ -52,14 +52,14 @@ def chosen(ignore: str | Iterable[str]) -> list[Check]:
     >>> from lamina.explain.checking import chosen
     >>> chosen(["W4010"])
     Traceback (most recent call last):
-    ValueError: There is no finding 'W4010' to ignore. Did you mean 'W401'?
+    ValueError: There is no finding 'W4010'. Did you mean 'W401'?
     """
     left = dict(CHECKS)
     by_name = {check.name: code for code, check in CHECKS.items()}
     for given in [ignore] if isinstance(ignore, str) else ignore:
         code = by_name.get(str(given), str(given).upper())
         if code not in CHECKS:
-            raise ValueError(f"There is no finding {given!r} to ignore.{_nearest(str(given), [*CHECKS, *by_name])}")
+            raise ValueError(f"There is no finding {given!r}.{_nearest(str(given), [*CHECKS, *by_name])}")
         left.pop(code, None)
     return [left[code] for code in sorted(left)]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from lamina.explain.checking.registry import Problem, check
 from lamina.explain.checking.subject import Subject, View
-from lamina.explain.checking.windows import Sliding, reads_last, sliding_calls
-from lamina.explain.fields import input_axes
+from lamina.explain.checking.windows import Sliding, reads_last, sliding_calls, slidings
+from lamina.explain.fields import input_axes, spatial_axes
+from lamina.explain.smallest import Sizes
+from lamina.explain.trace import apart
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node, Operation, node_of
 from lamina.layers.convolution import ConvBase, swapped_axes
@@ -178,11 +181,13 @@ def _since(view: View, node: Node) -> str:
 
 @check("S106", "positions-dropped", "the last rows or columns are read by no window, because the windows do not fit")
 def positions_dropped(subject: Subject) -> Iterator[Problem]:
-    for view, node, found in sliding_calls(subject):
-        source = view.padding(node.input_tensors[0])[0]
-        dropping = [one for one in found if one.dropped and not reads_last(view, source, one.axis)]
-        if not dropping:
-            continue
+    lossy = list(_lossy(subject))
+
+    @cache
+    def mending(view: View, axis: str) -> int | None:
+        return _mending_size(view, axis, [one for one in lossy if one[0] is view])
+
+    for view, node, found, dropping in lossy:
         lost = " and ".join(_last(one) for one in dropping)
         size = times([one.size for one in found])
         first = dropping[0]
@@ -191,8 +196,20 @@ def positions_dropped(subject: Subject) -> Iterator[Problem]:
             view.path(node),
             f"{node.operation.title} never reads {lost} of its input of {size}: its {cover}.",
             "what only these positions hold is lost, always at the same edge",
-            _mend_dropped(view, source, dropping),
+            _mend_dropped(view, node, dropping, mending),
         )
+
+
+Lossy = tuple[View, Node, list[Sliding], list[Sliding]]  # a call, its windows, and those that drop positions
+
+
+def _lossy(subject: Subject) -> Iterator[Lossy]:
+    """The calls that are the last to see some positions, and do not read them."""
+    for view, node, found in sliding_calls(subject):
+        source = view.padding(node.input_tensors[0])[0]
+        dropping = [one for one in found if one.dropped and not reads_last(view, source, one.axis)]
+        if dropping:
+            yield view, node, found, dropping
 
 
 def _last(one: Sliding) -> str:
@@ -200,16 +217,41 @@ def _last(one: Sliding) -> str:
     return f"the last {row}" if one.dropped == 1 else f"the last {one.dropped} {row}s"
 
 
-def _mend_dropped(view: View, source: KerasTensor, dropping: list[Sliding]) -> str:
+def _mend_dropped(view: View, node: Node, dropping: list[Sliding], mending: Callable[[View, str], int | None]) -> str:
+    """How the windows of a call would fit; where others of the model do not fit either, a size that mends all."""
+    source = view.padding(node.input_tensors[0])[0]
     wanted: dict[tuple[str, str], list[str]] = {}
     for one in dropping:
-        growth = view.growth(source, one.axis)
         where, size = "a", f"{one.size + one.missing} here"
-        if growth is not None:
-            where, size = "an input", f"{growth[0] + growth[1] * one.missing} in place of {growth[0]}"
+        growth = view.growth(source, one.axis)
+        better = None if growth is None else mending(view, one.axis)
+        if growth is not None and better is not None:
+            where, size = "an input", f"{better} in place of {growth[0]}"
         wanted.setdefault((where, size), []).append("length" if one.axis == "steps" else one.axis)
     sizes = " and ".join(f"{where} {' and '.join(axes)} of {size}" for (where, size), axes in wanted.items())
     return f'padding="same" reads all; so does {sizes}'
+
+
+def _mending_size(view: View, axis: str, lossy: list[Lossy]) -> int | None:
+    """The smallest of the sizes that would mend one call on which all of them fit along an axis."""
+    candidates = set()
+    for _, node, _, dropping in lossy:
+        growth = view.growth(view.padding(node.input_tensors[0])[0], axis)
+        missing = [one.missing for one in dropping if one.axis == axis]
+        if missing and growth is None:
+            return None
+        candidates |= {growth[0] + growth[1] * one for one in missing if growth is not None}
+    if len(candidates) == 1:
+        return candidates.pop()
+    sizes = Sizes(view.graph)
+    sources = [source for source, (_, name) in spatial_axes(view.graph).items() if name == axis]
+    for candidate in sorted(candidates):
+        with apart(view.model):
+            walk = sizes.at(dict.fromkeys(sources, candidate))
+        windows = [one for _, node, _, _ in lossy for one in slidings(view, node, walk.shapes) if one.axis == axis]
+        if not walk.failed and not any(one.dropped for one in windows):
+            return candidate
+    return None
 
 
 @check("S107", "flatten-of-open-size", "Flatten meets an axis whose size is open, so that no Dense can follow")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lamina.explain.checking.subject import Subject, View
+from lamina.explain.trace import Shape
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.layers.same_shape import SameShape
 from lamina.layers.spatial import ZeroPadding
 from lamina.layers.windowed import SpatialLayer
 from lamina.shapes import Axes, Window
+
+NO_OTHERS: Mapping[int, Shape] = {}
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,20 @@ class Sliding:
         return sum(any(0 <= start + tap < self.size for start in starts) for tap in taps)
 
 
-def slidings(view: View, node: Node) -> list[Sliding]:
-    """The windows of a call on each spatial axis of known size; none for a layer that slides none."""
+def slidings(view: View, node: Node, shapes: Mapping[int, Shape] = NO_OTHERS) -> list[Sliding]:
+    """The windows of a call on each spatial axis of known size; none for a layer that slides none.
+
+    `shapes`: other shapes of tensors, by their id, those of the model on another input.
+    """
     layer, tensor = node.operation, node.input_tensors[0]
     windows = getattr(layer, "windows", None)
     if not isinstance(layer, SpatialLayer) or not windows or not isinstance(windows[0], Window):
         return []
     names = layer.axis_names(tensor.ndim)
     source, zeros = view.padding(tensor)
-    inside, padded, outside = (Axes(names, one.shape) for one in (source, tensor, node.output_tensors[0]))
+    inside, padded, outside = (
+        Axes(names, shapes.get(id(one), one.shape)) for one in (source, tensor, node.output_tensors[0])
+    )
     found = []
     for number, (axis, window) in enumerate(zip(layer.spatial_names, windows, strict=True)):
         size, positions = inside[axis], outside[axis]
