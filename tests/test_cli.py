@@ -103,7 +103,8 @@ def test_a_missing_script() -> None:
 
 
 COMMANDS = (
-    "summary explain check what-if minimum-input receptive-field cuts compare plot explore run demo version".split()
+    "summary explain check finding what-if minimum-input receptive-field cuts compare plot explore run demo "
+    "version".split()
 )
 
 
@@ -517,3 +518,11 @@ def test_the_demo_as_data(folder: Path) -> None:
     assert measured["difference"] == 0
     assert 0.3 < measured["accuracy"] < 1
     assert (folder / "out" / "fashion.keras").is_file()
+
+
+def test_the_page_on_a_finding() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "findings" / "W401.md").read_text()
+    for code in ("W401", "bias-before-normalization"):
+        shown = call("finding", code)
+        assert (shown.exit_code, shown.stdout.strip()) == (0, page.strip())
+    assert call("finding", "W4").exit_code == 1

@@ -128,7 +128,9 @@ def check(
 
 
 @command("finding", "The page on a finding of check.", "lamina finding W401")
-def finding(code: Annotated[str, typer.Argument(metavar="CODE", help="A finding's code, as W401, or its name.")]) -> None:
+def finding(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="A finding's code, as W401, or its name.")],
+) -> None:
     """The page on a finding: an example, why it matters, how to mend it."""
     from lamina.explain.checking import finding_page
 

@@ -13,8 +13,8 @@ class Inspected:
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Prints the table of layers, output shapes and parameters.
 
-        `show="params|macs|rf|dtype|time|memory"` chooses the columns, `input_shape` builds a subclassed model first; the
-        other options are Keras's (see `lamina.explain.print_summary`).
+        `show="params|macs|rf|dtype|time|memory"` chooses the columns, `input_shape` builds a subclassed model first;
+        the other options are Keras's (see `lamina.explain.print_summary`).
         """
         late("explain").print_summary(self, *args, **kwargs)
 
