@@ -77,7 +77,7 @@ LAYERS = st.sampled_from(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(LAYERS, min_size=1, max_size=5), st.integers(80, 120), st.booleans())
+@given(st.lists(LAYERS, min_size=1, max_size=5), st.integers(120, 160), st.booleans())
 def test_what_has_an_influence_is_what_the_field_says(makers, length, skip):
     x = lamina.Input((length, 1), dtype="float64")
     y = x
@@ -95,6 +95,8 @@ def test_what_has_an_influence_is_what_the_field_says(makers, length, skip):
         return
     model = lamina.Model(x, y)
     (axis,) = model.receptive_field().axes
+    cut = sum(2 * fields_of(model.graph)[id(one.input)].axes[0].stride for one in model.layers if "crop" in one.name)
+    margin = axis.size + cut  # outside, padding or what was cut off may lie on the way
     values = torch.ones(1, length, 1, dtype=torch.float64, requires_grad=True)
     outputs = model(values)
     for position in range(outputs.shape[1]):
@@ -102,7 +104,7 @@ def test_what_has_an_influence_is_what_the_field_says(makers, length, skip):
         influential = gradient[0, :, 0].nonzero().flatten().tolist()
         first, last = axis.interval(position)
         assert set(influential) <= set(range(first, last + 1))
-        if influential and first > axis.size and last < length - axis.size:  # no padding on the way
+        if influential and first > margin and last < length - margin:
             assert (influential[0], influential[-1]) == (first, last)
 
 
