@@ -72,8 +72,10 @@ def guarded(command: Callable[..., int | None], *args: Any, **kwargs: Any) -> in
         warnings.simplefilter("default", ShapeWarning)
         warnings.showwarning = _show_warning
         try:
-            return command(*args, **kwargs) or FINE
-        except BrokenPipeError:  # the reader has seen enough (`| head`)
+            code = command(*args, **kwargs) or FINE
+            sys.stdout.flush()  # while a closed pipe can still be told apart from a fault
+            return code
+        except BrokenPipeError:  # the reader has seen enough (`| head`): click ends without a word
             raise
         except Misuse as error:
             say(str(error))

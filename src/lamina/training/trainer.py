@@ -307,10 +307,19 @@ class Trainer:
         chain = self._callback_list(callbacks, verbose, epochs, loader.num_batches, add_history=True)
         self.stop_training = False
         chain.on_train_begin()
+        logs = self._train_epochs(range(initial_epoch, epochs), loader, chain, validation, validation_freq)
+        self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
+        chain.on_train_end(logs)
+        return self.history
+
+    def _train_epochs(
+        self, epochs: range, loader: Any, chain: Any, validation: Any, validation_freq: int | list[int]
+    ) -> dict[str, Any]:
+        """The last epoch's values."""
         logs: dict[str, Any] = {}
         was_nan = False
         with self._mode(training=True):
-            for epoch in range(initial_epoch, epochs):
+            for epoch in epochs:
                 logs = self._train_epoch(epoch, loader, chain)
                 was_nan = was_nan or warn_of_nan(logs, epoch, chain)
                 if validation is not None and is_due(epoch, validation_freq):
@@ -320,9 +329,7 @@ class Trainer:
                 chain.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
-        self.optimizer.finalize_variable_values(self.trainable_weights)  # type: ignore[attr-defined]
-        chain.on_train_end(logs)
-        return self.history
+        return logs
 
     def _train_epoch(self, epoch: int, loader: Any, chain: Any) -> dict[str, Any]:
         self.reset_metrics()
