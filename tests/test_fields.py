@@ -285,3 +285,18 @@ def test_layers_of_nested_models():
     assert (explained.multiply_accumulates, explained.activation_bytes) == (36 * 18, 2 * 36 * 2 * 4)
     assert model.explain("inner/conv") == inner.explain("conv")
     assert model.explain().activation_bytes == 3 * 36 * 2 * 4
+
+
+SILENT = {  # what these layers read, or which products they add up, follows from no statement
+    "readings": {"Lambda", "Resizing"},
+    "multiply_accumulates": {"Lambda"},
+}
+
+
+@pytest.mark.parametrize("statement", SILENT)
+def test_every_layer_states_what_explanations_are_made_of(statement):
+    public = {name: one for name in dir(layers) if isinstance(one := getattr(layers, name), type)}
+    kinds = {one for one in public.values() if issubclass(one, layers.Layer)} - {layers.Layer, layers.InputLayer}
+    silent = {one.__name__ for one in kinds if getattr(one, statement) is getattr(layers.Layer, statement)}
+    assert len(kinds) > 60
+    assert silent == SILENT[statement]
