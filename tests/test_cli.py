@@ -419,7 +419,7 @@ def test_every_mistake_has_its_words(mine: Path) -> None:
     [
         (["explain", "DenseNet12"], 2, "no application. Did you mean 'DenseNet121'? The applications: DenseNet121,"),
         (["explain", "unheard"], 2, "'unheard' is no file, no module:name and no application. The applications:"),
-        (["explain", "ResNet55"], 1, "does not have 'ResNet55' yet;"),
+        (["explain", "ResNet55"], 2, "no application. Did you mean 'ResNet50'?"),
         (["check", "VGG16", "--ignore", "W99"], 1, "There is no finding 'W99'. The codes are D501,"),
         (["explain"], 2, "Missing argument 'MODEL'"),
         (["explain", "VGG16", "--jsn"], 2, "No such option: --jsn"),

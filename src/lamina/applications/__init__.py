@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import Any
 
 from lamina.base.errors import UnfinishedError
 
 _FAMILIES = {
-    "densenet": ("DenseNet121", "DenseNet169", "DenseNet201"),
-    "resnet": ("ResNet50", "ResNet101", "ResNet152"),
-    "vgg": ("VGG16", "VGG19"),
+    "convnext": "ConvNeXtBase ConvNeXtLarge ConvNeXtSmall ConvNeXtTiny ConvNeXtXLarge",
+    "densenet": "DenseNet121 DenseNet169 DenseNet201",
+    "efficientnet": " ".join(f"EfficientNetB{size}" for size in range(8)),
+    "efficientnet_v2": " ".join(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "L", "M", "S")),
+    "inception_resnet_v2": "InceptionResNetV2",
+    "inception_v3": "InceptionV3",
+    "mobilenet": "MobileNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3": "MobileNetV3Large MobileNetV3Small",
+    "nasnet": "NASNetLarge NASNetMobile",
+    "resnet": "ResNet50 ResNet101 ResNet152",
+    "resnet_v2": "ResNet50V2 ResNet101V2 ResNet152V2",
+    "vgg": "VGG16 VGG19",
+    "xception": "Xception",
 }
-_MODULES = ("densenet", "resnet", "resnet50", "vgg16", "vgg19")
-_UNFINISHED_MODULES = (
-    "convnext efficientnet efficientnet_v2 imagenet_utils inception_resnet_v2 inception_v3 mobilenet mobilenet_v2 "
-    "mobilenet_v3 nasnet resnet_v2 xception"
-).split()
-_UNFINISHED_PREFIXES = ("ConvNeXt", "EfficientNet", "Inception", "MobileNet", "NASNet", "ResNet", "Xception")
+_FAMILY_OF = {model: family for family, models in _FAMILIES.items() for model in models.split()}
+_MODULES = {*_FAMILIES, "imagenet_utils", "resnet50", "vgg16", "vgg19"} - {"vgg"}  # as in Keras
+
+
+def _exists(module: str) -> bool:
+    return find_spec(f"{__name__}.{module}") is not None
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"lamina.applications.{name}")
-    for family, models in _FAMILIES.items():
-        if name in models:
-            return getattr(importlib.import_module(f"lamina.applications.{family}"), name)
-    if name in _UNFINISHED_MODULES or name.startswith(_UNFINISHED_PREFIXES):
-        known = ", ".join(model for models in _FAMILIES.values() for model in models)
-        raise UnfinishedError(f"lamina.applications does not have {name!r} yet; it has {known}.")
-    raise AttributeError(f"lamina.applications has no {name!r}.")
+    module = name if name in _MODULES else _FAMILY_OF.get(name)
+    if module is None:
+        raise AttributeError(f"lamina.applications has no {name!r}.")
+    if not _exists(module):
+        raise UnfinishedError(f"lamina.applications does not have {name!r} yet; it has {', '.join(__dir__())}.")
+    found = importlib.import_module(f"{__name__}.{module}")
+    return found if name in _MODULES else getattr(found, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*_MODULES, *(model for models in _FAMILIES.values() for model in models)])
+    models = [model for model, family in _FAMILY_OF.items() if _exists(family)]
+    return sorted([*filter(_exists, _MODULES), *models])
