@@ -103,8 +103,8 @@ def test_a_missing_script() -> None:
 
 
 COMMANDS = (
-    "summary explain check finding what-if minimum-input receptive-field cuts compare plot explore run demo "
-    "version".split()
+    "summary explain check finding what-if minimum-input receptive-field cuts compare plot explore convert inspect run "
+    "demo version".split()
 )
 
 

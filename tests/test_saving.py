@@ -189,7 +189,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, name):
 def test_where_files_cannot_go(tmp_path):
     model = small()
     with pytest.raises(ValueError, match=r"ends in \.keras"):
-        model.save(tmp_path / "m.h5")
+        model.save(tmp_path / "m.onnx")
     with pytest.raises(FileNotFoundError, match="folder"):
         model.save(tmp_path / "none" / "m.keras")
     model.save(tmp_path / "m.keras")

@@ -36,6 +36,7 @@ _NAMES: dict[str, str] = {
     "ShapeError": "lamina.base.errors",
     "ShapeWarning": "lamina.base.errors",
     "UnfinishedError": "lamina.base.errors",
+    "UnsafeFileError": "lamina.base.errors",
     "Variable": "lamina.engine.variable",
     "compare": "lamina.explain.comparing",
     "device": "lamina.engine.device",
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
         tree,
         utils,
     )
-    from lamina.base.errors import LaminaError, ShapeError, ShapeWarning, UnfinishedError
+    from lamina.base.errors import LaminaError, ShapeError, ShapeWarning, UnfinishedError, UnsafeFileError
     from lamina.engine.device import device
     from lamina.engine.dtypes import DTypePolicy
     from lamina.engine.variable import Variable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from lamina.applications.ending import Architecture, model_function
+from lamina.applications.ending import Architecture, Request, model_function
+from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.preprocessing import torch_mode
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
@@ -70,7 +70,8 @@ def _transition(x: KerasTensor, name: str) -> KerasTensor:
     return AveragePooling2D(2, strides=2, name=f"{name}_pool")(x)
 
 
-def _body(blocks: tuple[int, ...], x: KerasTensor) -> KerasTensor:
+def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    blocks = architecture.stages
     x = ZeroPadding2D(3)(x)
     x = Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
     x = _normalize(x, "conv1_bn", "conv1_relu")
@@ -85,8 +86,7 @@ def _body(blocks: tuple[int, ...], x: KerasTensor) -> KerasTensor:
 
 
 def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    architecture = ARCHITECTURES[function_name.lower()]
-    return model_function(function_name, architecture, partial(_body, architecture.stages), docstring)
+    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
 
 
 DenseNet121 = _public(
@@ -104,3 +104,4 @@ DenseNet121 = _public(
 DenseNet169 = _public("DenseNet169", "DenseNet169; the arguments are those of `DenseNet121`.")
 DenseNet201 = _public("DenseNet201", "DenseNet201; the arguments are those of `DenseNet121`.")
 preprocess_input = torch_mode
+__all__ = ["DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions", "preprocess_input"]

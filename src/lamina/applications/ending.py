@@ -1,61 +1,39 @@
-"""What all families share: the input, its smallest size, the top, the pooling, the weights."""
+"""What all families share: the signature, the input, its smallest size, the top, the pooling, the weights.
+
+A family is data (an `Architecture` per model) and a function for its body, `(x, architecture, request)` → x; where the
+usual ones do not do, also functions for the model's end, its name and its published weights. `request` holds the user's
+arguments, those that only this family has in `request.options`.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lamina.base import config
 from lamina.base.errors import ShapeError
 from lamina.data import get_file
 from lamina.engine.device import device
 from lamina.graph.keras_tensor import KerasTensor
-from lamina.layers import Dense, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
+from lamina.layers import Dense, Dropout, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from lamina.models import Model
+from lamina.saving.channels import WAYS, adapt_statistics
 
-_SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
-
-Body = Callable[[KerasTensor], KerasTensor]
-
-
-@dataclass(frozen=True)
-class Top:
-    """How feature maps become classes: their mean (or, with `flatten`, all their positions), then Dense layers.
-
-    `hidden`: the name and width of the Dense layers before the last, which is `predictions`. A flattened top ties the
-    model to one image size: its first Dense has a row for every position and channel.
-    """
-
-    flatten: bool = False
-    hidden: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One model of a family: its name, total stride, smallest stated input, and the published weights' hashes.
-
-    `stages`: the table that the family's builder reads. `total_stride`: the product of all strides from the input to
-    the last feature map. `hashes`: MD5 of the weights files with and without the top. `pooling_names`: what the average
-    and the maximum over all positions are called where they end the model; None for an automatic name.
-    """
-
-    name: str
-    stages: tuple[Any, ...]
-    folder: str
-    hashes: tuple[str, str]
-    total_stride: int = 32
-    min_size: int = 32
-    default_size: int = 224
-    top: Top = Top()
-    pooling_names: tuple[str | None, str | None] = ("avg_pool", "max_pool")
+SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
+# The arguments of most families in Keras's order. `name` follows them in every family, then lamina's own two.
+ARGUMENTS = "include_top weights input_tensor input_shape pooling classes classifier_activation"
 
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments with which a user asked for a model."""
+    """The arguments with which a user asked for a model; `options` are those that not every family has."""
 
     include_top: bool = True
     weights: Any = "imagenet"
@@ -64,59 +42,53 @@ class Request:
     pooling: str | None = None
     classes: int = 1000
     classifier_activation: Any = "softmax"
-    name: str = ""
+    name: str | None = None
     min_size: int | str | None = "stated"
+    adapt_channels: str = "error"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def model_function(function_name: str, architecture: Architecture, body: Body, docstring: str) -> Callable[..., Model]:
-    """The public function that builds one model: the one signature that all families share."""
+@dataclass(frozen=True)
+class Published:
+    """A weights file: its name in the cache, its address, and its MD5 hash where one is published."""
 
-    def make(
-        include_top: bool = True,
-        weights: Any = "imagenet",
-        input_tensor: Any = None,
-        input_shape: Any = None,
-        pooling: str | None = None,
-        classes: int = 1000,
-        classifier_activation: Any = "softmax",
-        name: str = architecture.name,
-        min_size: int | str | None = "stated",
-    ) -> Model:
-        request = Request(
-            include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name, min_size
-        )
-        return build(architecture, body, request)
-
-    make.__name__ = make.__qualname__ = function_name
-    make.__module__ = f"lamina.applications.{architecture.folder}"
-    make.__doc__ = docstring
-    return make
+    file: str
+    origin: str
+    file_hash: str | None = None
 
 
-def build(architecture: Architecture, body: Body, request: Request) -> Model:
-    """The model: input, the family's body, then top or pooling, then weights.
+Part = Callable[[KerasTensor, "Architecture", Request], KerasTensor]
 
-    Errors: unknown weights or pooling, an input below the smallest size, 1000 classes of the pretrained top.
+
+@dataclass(frozen=True)
+class Top:
+    """How feature maps become classes: their mean (or, with `flatten`, all their positions), then Dense layers.
+
+    `hidden`: the name and width of the Dense layers before the last, which is `predictions`. A flattened top ties the
+    model to one image size: its first Dense has a row for every position and channel. `dropout`: the rate of a Dropout
+    `top_dropout` before the last Dense; 0 for none.
     """
-    _check(request)
-    shape = _input_shape(architecture, body, request)
-    if request.include_top and architecture.top.flatten:
-        _check_flattened(architecture, request, shape)
-    given = request.input_tensor
-    inputs = given if isinstance(given, KerasTensor) else Input(shape) if given is None else Input(tensor=given)
-    x = _finish(body(inputs), architecture, request)
-    model = Model(inputs, x, name=request.name)
-    _load(model, architecture, request)
-    return model
+
+    flatten: bool = False
+    hidden: tuple[tuple[str, int], ...] = ()
+    dropout: float = 0
 
 
-def _finish(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
-    if request.include_top:
-        top = architecture.top
-        x = Flatten(name="flatten")(x) if top.flatten else GlobalAveragePooling2D(name="avg_pool")(x)
-        for name, width in top.hidden:
-            x = Dense(width, activation="relu", name=name)(x)
-        return Dense(request.classes, activation=request.classifier_activation, name="predictions")(x)
+def usual_end(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """The top that `architecture.top` describes, or without a top the pooling."""
+    if not request.include_top:
+        return pooled(x, architecture, request)
+    top = architecture.top
+    x = Flatten(name="flatten")(x) if top.flatten else GlobalAveragePooling2D(name="avg_pool")(x)
+    for name, width in top.hidden:
+        x = Dense(width, activation="relu", name=name)(x)
+    if top.dropout:
+        x = Dropout(top.dropout, name="top_dropout")(x)
+    return Dense(request.classes, activation=request.classifier_activation, name="predictions")(x)
+
+
+def pooled(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """What the model gives without its top: the feature maps, or their average or maximum over all positions."""
     average, maximum = architecture.pooling_names
     if request.pooling == "avg":
         return GlobalAveragePooling2D(name=average)(x)
@@ -125,12 +97,125 @@ def _finish(x: KerasTensor, architecture: Architecture, request: Request) -> Ker
     return x
 
 
+def per_channel(values: tuple[float, ...], channels: int, adapt_channels: str) -> list[float]:
+    """Red's, green's and blue's value (a mean, a scale) for the channels that `adapt_channels` lets weights be read by.
+
+    >>> per_channel((0.5, 0.25, 0.125), 4, "repeat")
+    [0.5, 0.25, 0.125, 0.5]
+    """
+    return [float(value) for value in adapt_statistics(np.asarray(values), channels, adapt_channels)]
+
+
+def usual_weights(architecture: Architecture, request: Request) -> Published:
+    """The published file by the pattern in `architecture.files` and its `hashes`, both with and without the top."""
+    which = 0 if request.include_top else 1
+    file = architecture.files[which].format(name=architecture.name)
+    hashes = architecture.hashes
+    return Published(file, f"{architecture.origin or f'{SERVER}/{architecture.folder}'}/{file}", hashes[which])
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One model of a family: its name, the table its builder reads, its sizes, and where its weights are published.
+
+    `stages`: the table that the family's builder reads. `folder`: Keras's name of the family's module. `hashes`: MD5 of
+    the weights files with and without the top. `total_stride`: the product of all strides from the input to the last
+    feature map. `default_size`: height and width where the user states none; None leaves them open. `open_size`:
+    whether they are open by default without the top. `top`,
+    `pooling_names`: what the usual end reads; the latter are the names of the average and the
+    maximum over all positions where one of them ends the model; None for an automatic name. `files`, `origin`: names of
+    the weights files with and without the top, and the address they lie under (`SERVER`/`folder`). `arguments`: the
+    public function's arguments in Keras's order, `options` the defaults of those that a `Request` does not know.
+    `end`: what follows the body. `published`: which weights file. `naming`: the model's name where the user gives none
+    and the signature's default is None.
+    """
+
+    name: str
+    stages: tuple[Any, ...]
+    folder: str
+    hashes: tuple[str | None, str | None] = (None, None)
+    total_stride: int = 32
+    min_size: int = 32
+    default_size: int | None = 224
+    open_size: bool = True
+    top: Top = Top()
+    pooling_names: tuple[str | None, str | None] = ("avg_pool", "max_pool")
+    files: tuple[str, str] = (
+        "{name}_weights_tf_dim_ordering_tf_kernels.h5",
+        "{name}_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    )
+    origin: str | None = None
+    arguments: str = ARGUMENTS
+    options: Mapping[str, Any] = field(default_factory=dict)
+    end: Part = usual_end
+    published: Callable[[Architecture, Request], Published] = usual_weights
+    naming: Callable[[Architecture, Request], str] | None = None
+
+
+def model_function(
+    function_name: str, architecture: Architecture, body: Part, docstring: str | None = None
+) -> Callable[..., Model]:
+    """The public function that builds one model, with Keras's signature and `min_size` and `adapt_channels` behind.
+
+    Without a `docstring` it has that of `body`.
+    """
+    signature = _signature(architecture)
+
+    def make(*positional: Any, **named: Any) -> Model:
+        try:
+            bound = signature.bind(*positional, **named)
+        except TypeError as error:
+            raise TypeError(f"{function_name}: {error}. Its arguments are {signature}.") from None
+        bound.apply_defaults()
+        options = {key: bound.arguments.pop(key) for key in architecture.options}
+        return build(architecture, body, Request(**bound.arguments, options=options))
+
+    make.__name__ = make.__qualname__ = function_name
+    make.__module__ = f"lamina.applications.{architecture.folder}"
+    make.__doc__ = docstring or body.__doc__
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    return make
+
+
+def _signature(architecture: Architecture) -> inspect.Signature:
+    request = Request(name=None if architecture.naming else architecture.name)
+    defaults = {**vars(request), **architecture.options}
+    names = [*architecture.arguments.split(), "name", "min_size", "adapt_channels"]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind, default=defaults[name]) for name in names]
+    return inspect.Signature(parameters, return_annotation=Model)
+
+
+def build(architecture: Architecture, body: Part, request: Request) -> Model:
+    """The model: input, the family's body, then top or pooling, then weights.
+
+    Errors: unknown weights or pooling, an input below the smallest size, 1000 classes of the pretrained top.
+    """
+    _check(request)
+    request = replace(request, input_shape=_input_shape(architecture, body, request))
+    if request.name is None and architecture.naming:
+        request = replace(request, name=architecture.naming(architecture, request))
+    if request.include_top and architecture.top.flatten:
+        _check_flattened(architecture, request, request.input_shape)
+    given = request.input_tensor
+    if given is None:
+        inputs = Input(request.input_shape)
+    else:
+        inputs = given if isinstance(given, KerasTensor) else Input(tensor=given)
+    x = architecture.end(body(inputs, architecture, request), architecture, request)
+    model = Model(inputs, x, name=request.name)
+    _load(model, architecture, request)
+    return model
+
+
 def _check(request: Request) -> None:
     weights = request.weights
     if weights not in (None, "imagenet") and not Path(os.fspath(weights)).is_file():
         raise ValueError(f"weights is None, 'imagenet' or a weights file; there is no file {str(weights)!r}.")
     if request.pooling not in (None, "avg", "max"):
         raise ValueError(f"pooling is None, 'avg' or 'max'; got {request.pooling!r}.")
+    if request.adapt_channels not in ("error", *WAYS):
+        raise ValueError(f"adapt_channels is 'error', {', '.join(map(repr, WAYS))}; got {request.adapt_channels!r}.")
     if weights == "imagenet" and request.include_top and request.classes != 1000:
         raise ValueError(
             f"The pretrained top has 1000 classes, and classes={request.classes}. Take include_top=False and a Dense "
@@ -138,25 +223,27 @@ def _check(request: Request) -> None:
         )
 
 
-def _input_shape(architecture: Architecture, body: Body, request: Request) -> tuple[int | None, ...]:
+def _input_shape(architecture: Architecture, body: Part, request: Request) -> tuple[int | None, ...]:
     """The input shape without the batch axis. Errors: a ShapeError below the smallest size."""
     first = config.image_data_format() == "channels_first"
-    size = architecture.default_size if request.include_top else None
+    size = architecture.default_size if request.include_top or not architecture.open_size else None
     default = (3, size, size) if first else (size, size, 3)
     if request.input_tensor is not None and request.input_shape is None:
         return tuple(request.input_tensor.shape[1:])
     shape = tuple(request.input_shape) if request.input_shape is not None else default
     if len(shape) != 3:
         raise ValueError(f"input_shape has three entries, height, width and channels; got {shape}.")
-    if request.weights == "imagenet" and shape[0 if first else 2] != 3:
+    if request.weights == "imagenet" and request.adapt_channels == "error" and shape[0 if first else 2] != 3:
         raise ValueError(
-            f"The pretrained weights read 3 channels, and input_shape is {shape}. Build with weights=None and load the "
-            f'file with model.load_weights(path, adapt_channels="repeat").'
+            f"The pretrained weights read 3 channels, and input_shape is {shape}. adapt_channels says what becomes of "
+            f'them: "repeat" copies the weights of red, green and blue to the channels in turn, "mean" gives every '
+            f'channel their mean (both scaled, so that a grey image gives the same activations), "zero" lets channels '
+            f"behind the third start without effect. Or take weights=None."
         )
-    stated = architecture.min_size if request.min_size == "stated" else request.min_size
+    smallest = architecture.min_size if request.min_size == "stated" else request.min_size
     spatial = shape[1:] if first else shape[:2]
-    if isinstance(stated, int) and any(one is not None and one < stated for one in spatial):
-        raise _too_small(architecture, body, shape, spatial, stated)
+    if isinstance(smallest, int) and any(one is not None and one < smallest for one in spatial):
+        raise _too_small(architecture, body, replace(request, input_shape=shape), spatial, smallest)
     return shape
 
 
@@ -180,46 +267,53 @@ def _check_flattened(architecture: Architecture, request: Request, shape: tuple[
     )
 
 
-def _too_small(architecture: Architecture, body: Body, shape: Any, spatial: Any, stated: int) -> ShapeError:
+def _too_small(architecture: Architecture, body: Part, request: Request, spatial: Any, smallest: int) -> ShapeError:
     stride = architecture.total_stride
-    power = str(stride.bit_length() - 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    halvings = stride.bit_length() - 1
+    power = str(halvings).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     image = "×".join(map(str, spatial))
-    where, possible = _where_it_shrinks(body, shape, image)
-    because = (
-        f"{stated} is the total stride 2{power}: the model halves height and width {stride.bit_length() - 1} times, "
-        f"so {stride} positions become one. {where}"
-    )
+    where, possible = _where_it_shrinks(architecture, body, request, image)
+    if request.min_size != "stated":
+        reason = f"min_size={smallest} was asked for."
+    elif smallest == stride:
+        reason = (
+            f"{smallest} is the total stride 2{power}: the model halves height and width {halvings} times, so {stride} "
+            f"positions become one."
+        )
+    else:
+        reason = (
+            f"{smallest} is the minimum stated for this model: it halves height and width {halvings} times (total "
+            f"stride 2{power} = {stride}), and its windows without padding cut the border off as well."
+        )
     return ShapeError(
-        f"{architecture.name} takes images of {stated}×{stated} or more and got {image}.",
+        f"{architecture.name} takes images of {smallest}×{smallest} or more and got {image}.",
         layer=architecture.name,
-        received=f"input_shape={tuple(shape)}",
-        expected=f"height and width of {stated} or more",
-        because=because,
-        mend=f"resize the images to {stated}×{stated} or more"
+        received=f"input_shape={request.input_shape}",
+        expected=f"height and width of {smallest} or more",
+        because=f"{reason} {where}",
+        mend=f"resize the images to {smallest}×{smallest} or more"
         + f", or min_size=None to build for {image} all the same" * possible,
     )
 
 
-def _where_it_shrinks(body: Body, shape: Any, image: str) -> tuple[str, bool]:
+def _where_it_shrinks(architecture: Architecture, body: Part, request: Request, image: str) -> tuple[str, bool]:
     """Which layer first has one position, or none, found by building the body without memory; whether it builds."""
-    from lamina.shapes import axis_names
-
     try:
         with device("meta"):
-            inputs = Input(shape)
-            graph = Model(inputs, body(inputs)).graph
+            inputs = Input(request.input_shape)
+            graph = Model(inputs, body(inputs, architecture, request)).graph
     except ShapeError as error:
         return f"At {image} the windows of {error.layer!r} find no position at all.", False
-    for node in graph.topology.nodes:
-        tensor = node.output_tensors[0]
-        sizes = dict(zip(axis_names(tensor.ndim, config.image_data_format()), tensor.shape, strict=True))
-        if tensor.ndim == 4 and sizes["height"] == sizes["width"] == 1:
-            stage = node.operation.name.split("_")[0]
-            return (
-                f"An image of {image} has shrunk to 1×1 at stage {stage} (layer {node.operation.name!r}); "
-                f"all behind it sees one position."
-            ), True
-    return "", True
+    first = 1 if config.image_data_format() == "channels_first" else 0
+    maps = [node for node in graph.topology.nodes if node.output_tensors[0].ndim == 4]
+    sizes = [node.output_tensors[0].shape[1 + first : 3 + first] for node in maps]
+    last = max((position for position, size in enumerate(sizes) if size != (1, 1)), default=-1)
+    if last == len(maps) - 1:
+        return f"At {image} the last feature maps are {'×'.join(map(str, sizes[-1]))}.", True
+    layer = maps[last + 1].operation.name
+    stage = re.match(r"(conv|block|stage)\d+(?=_)", layer)
+    place = f"stage {stage[0]} (layer {layer!r})" if stage else repr(layer)
+    return f"An image of {image} has shrunk to 1×1 at {place}; all behind it sees one position.", True
 
 
 def _load(model: Model, architecture: Architecture, request: Request) -> None:
@@ -227,12 +321,6 @@ def _load(model: Model, architecture: Architecture, request: Request) -> None:
         return
     path = request.weights
     if path == "imagenet":
-        top = "" if request.include_top else "_notop"
-        file = f"{architecture.name}_weights_tf_dim_ordering_tf_kernels{top}.h5"
-        path = get_file(
-            file,
-            f"{_SERVER}/{architecture.folder}/{file}",
-            cache_subdir="models",
-            file_hash=architecture.hashes[0 if request.include_top else 1],
-        )
-    model.load_weights(path)
+        published = architecture.published(architecture, request)
+        path = get_file(published.file, published.origin, cache_subdir="models", file_hash=published.file_hash)
+    model.load_weights(path, adapt_channels=request.adapt_channels)

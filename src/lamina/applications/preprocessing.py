@@ -11,23 +11,20 @@ from lamina.base import config
 from lamina.graph.record import op
 
 
-def _channels(values: tuple[float, ...], rank: int, data_format: str | None) -> np.ndarray[Any, Any]:
-    """One value per channel, shaped to broadcast over an image or a batch of images."""
-    first = config.standardize_data_format(data_format) == "channels_first"
-    shape = [1] * rank
-    shape[-3 if first else -1] = len(values)
-    return np.asarray(values, "float32").reshape(shape)
-
-
-def _affine(
-    x: Any, scale: float, mean: tuple[float, ...], std: tuple[float, ...] | None, data_format: str | None
-) -> Any:
-    """(x·scale − mean)/std per channel."""
+def _affine(x: Any, scale: float, mean: tuple[float, ...], std: tuple[float, ...], data_format: str | None) -> Any:
+    """(x·scale − mean)/std per channel, in x's dtype; whole numbers become floatx."""
+    x = _floating(x)
+    shape = [1] * x.ndim
+    shape[-3 if config.standardize_data_format(data_format) == "channels_first" else -1] = len(mean)
     if isinstance(x, np.ndarray):
-        result = x.astype(config.floatx()) * scale - _channels(mean, x.ndim, data_format)
-        return result if std is None else result / _channels(std, x.ndim, data_format)
-    result = x * scale - torch.from_numpy(_channels(mean, x.ndim, data_format))
-    return result if std is None else result / torch.from_numpy(_channels(std, x.ndim, data_format))
+        return (x * scale - np.reshape(mean, shape).astype(x.dtype)) / np.reshape(std, shape).astype(x.dtype)
+    return (x * scale - x.new_tensor(mean).reshape(shape)) / x.new_tensor(std).reshape(shape)
+
+
+def _floating(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x if np.issubdtype(x.dtype, np.floating) else x.astype(config.floatx())
+    return x if x.is_floating_point() else x.to(getattr(torch, config.floatx()))
 
 
 @op
@@ -38,11 +35,11 @@ def caffe_mode(x: Any, data_format: str | None = None) -> Any:
 
     >>> import numpy as np
     >>> caffe_mode(np.zeros((1, 1, 3)))[0, 0].tolist()
-    [-103.93900299072266, -116.77899932861328, -123.68000030517578]
+    [-103.939, -116.779, -123.68]
     """
     axis = -3 if config.standardize_data_format(data_format) == "channels_first" else -1
     flipped = np.flip(x, axis) if isinstance(x, np.ndarray) else torch.flip(x, (axis,))
-    return _affine(flipped, 1.0, (103.939, 116.779, 123.68), None, data_format)
+    return _affine(flipped, 1.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0), data_format)
 
 
 @op
@@ -54,3 +51,25 @@ def torch_mode(x: Any, data_format: str | None = None) -> Any:
     ['2.249', '2.429', '2.64']
     """
     return _affine(x, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), data_format)
+
+
+@op
+def tf_mode(x: Any, data_format: str | None = None) -> Any:
+    """Values of 0 to 255 as −1 to 1: MobileNet, Inception, ResNetV2, NASNet and Xception were trained on these.
+
+    >>> import numpy as np
+    >>> tf_mode(np.array([0.0, 127.5, 255.0])).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    config.standardize_data_format(data_format)  # an unknown one is refused, although the formula is the same for all
+    return _floating(x) / 127.5 - 1.0
+
+
+def unchanged(x: Any, data_format: str | None = None) -> Any:
+    """The values as they are: EfficientNet, MobileNetV3 and ConvNeXt begin with layers that scale values of 0 to 255.
+
+    >>> unchanged([0.0, 255.0])
+    [0.0, 255.0]
+    """
+    config.standardize_data_format(data_format)
+    return x

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from lamina.applications.ending import Architecture, model_function
+from lamina.applications.ending import Architecture, Request, model_function
+from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.preprocessing import caffe_mode
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
@@ -74,14 +74,14 @@ def _block(x: KerasTensor, filters: int, stride: int, project: bool, name: str) 
     return Activation("relu", name=f"{name}_out")(x)
 
 
-def _body(stages: tuple[Stage, ...], x: KerasTensor) -> KerasTensor:
+def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
     x = ZeroPadding2D(3, name="conv1_pad")(x)
     x = Conv2D(64, 7, strides=2, name="conv1_conv")(x)
     x = _normalize(x, "conv1_bn")
     x = Activation("relu", name="conv1_relu")(x)
     x = ZeroPadding2D(1, name="pool1_pad")(x)
     x = MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    for stage in stages:
+    for stage in architecture.stages:
         for number in range(1, stage.blocks + 1):
             first = number == 1
             x = _block(x, stage.filters, stage.stride if first else 1, first, f"{stage.name}_block{number}")
@@ -89,17 +89,20 @@ def _body(stages: tuple[Stage, ...], x: KerasTensor) -> KerasTensor:
 
 
 def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    architecture = ARCHITECTURES[function_name.lower()]
-    return model_function(function_name, architecture, partial(_body, architecture.stages), docstring)
+    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
 
 
 ResNet50 = _public(
     "ResNet50",
     """ResNet50: (batch, height, width, channels) → (batch, classes), or feature maps of 1/32 the size without the top.
 
-    Parameters: `weights`, None, "imagenet" (downloaded) or a file; `input_shape` without the batch axis; `pooling`,
-    "avg" or "max" without the top; `min_size`, the smallest height and width that is accepted: the stated 32 (the total
-    stride), another number, or None for any. Errors: a ShapeError below it.
+    Parameters: `weights`, None, "imagenet" (fetched once into `~/.keras/models`, or below `LAMINA_HOME`) or a weights
+    file; `input_shape` without the batch axis; `pooling`, "avg" or "max" without the top; `min_size`, the smallest
+    height and width that is accepted: the stated 32 (the total stride), another number, or None for any;
+    `adapt_channels`, how weights trained on 3 channels read another number: "repeat" (in turn) or "mean", both scaled
+    so that a grey image gives the same activations, "zero" (new channels start without effect), or "error", not at all.
+
+    Errors: a ShapeError below `min_size` and for weights that do not fit, a DownloadError without a network.
 
     >>> import lamina
     >>> with lamina.device("meta"):
@@ -110,3 +113,4 @@ ResNet50 = _public(
 ResNet101 = _public("ResNet101", "ResNet101; the arguments are those of `ResNet50`.")
 ResNet152 = _public("ResNet152", "ResNet152; the arguments are those of `ResNet50`.")
 preprocess_input = caffe_mode
+__all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]

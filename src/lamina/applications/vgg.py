@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from lamina.applications.ending import Architecture, Top, model_function
+from lamina.applications.ending import Architecture, Request, Top, model_function
+from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.preprocessing import caffe_mode
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import Conv2D, MaxPooling2D
@@ -44,8 +44,8 @@ ARCHITECTURES = {
 }
 
 
-def _body(stages: tuple[Stage, ...], x: KerasTensor) -> KerasTensor:
-    for stage in stages:
+def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    for stage in architecture.stages:
         for number in range(1, stage.convolutions + 1):
             x = Conv2D(stage.filters, 3, padding="same", activation="relu", name=f"{stage.name}_conv{number}")(x)
         x = MaxPooling2D(2, strides=2, name=f"{stage.name}_pool")(x)
@@ -53,8 +53,7 @@ def _body(stages: tuple[Stage, ...], x: KerasTensor) -> KerasTensor:
 
 
 def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    architecture = ARCHITECTURES[function_name.lower()]
-    return model_function(function_name, architecture, partial(_body, architecture.stages), docstring)
+    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
 
 
 VGG16 = _public(
@@ -75,3 +74,4 @@ VGG16 = _public(
 )
 VGG19 = _public("VGG19", "VGG19; the arguments are those of `VGG16`.")
 preprocess_input = caffe_mode
+__all__ = ["VGG16", "VGG19", "decode_predictions", "preprocess_input"]

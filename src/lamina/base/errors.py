@@ -31,6 +31,16 @@ class UnfinishedError(LaminaError, NotImplementedError):
     """A name of the Keras API that lamina knows and does not have yet."""
 
 
+class UnsafeFileError(LaminaError):
+    """A file, or a config in it, that asks for more than a description of a model may: code, paths, too much memory.
+
+    >>> import lamina
+    >>> lamina.layers.deserialize({"module": "os", "class_name": "system", "config": {}})
+    Traceback (most recent call last):
+    lamina.UnsafeFileError: The config names 'system' of 'os', which is neither lamina's nor registered. ...
+    """
+
+
 @dataclass(frozen=True)
 class SizeTable:
     """What ran before a failure: (name, class, shape) of each layer, in the order in which they ran.
@@ -171,7 +181,7 @@ class ShapeWarning(_ShapeProblem, UserWarning):
         self._set_parts(headline, parts)
 
 
-for _class in (LaminaError, UnfinishedError, ShapeError, ShapeWarning):
+for _class in (LaminaError, UnfinishedError, UnsafeFileError, ShapeError, ShapeWarning):
     _class.__module__ = "lamina"  # the traceback says `lamina.ShapeError`, the name that a user imports
 
 

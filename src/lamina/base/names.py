@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 _counts: dict[str, int] = {}
 
 
+@lru_cache(maxsize=4096)  # a model's config asks for the same few hundred names thousands of times
 def to_snake_case(name: str) -> str:
     """
     >>> to_snake_case("Conv2DTranspose"), to_snake_case("MaxPooling1D")

@@ -31,6 +31,8 @@ PACKAGES: dict[str, str] = {
     "models": "lamina.models",
     "dtype_policies": "lamina.engine.dtypes",
     "ops": "lamina.ops",
+    "src.applications.convnext": "lamina.applications.convnext",
+    "src.applications.inception_resnet_v2": "lamina.applications.inception_resnet_v2",  # has a layer of its own
 }
 
 _builtin: dict[str, dict[str, Any]] = {package: {} for package in PACKAGES}
@@ -119,6 +121,11 @@ def get_registered_object(name: str, custom_objects: dict[str, Any] | None = Non
             if _registered_names.get(thing) == name:
                 return thing
     return None
+
+
+def scoped_objects() -> dict[str, Any]:
+    """The names that the enclosing `custom_object_scope` blocks give."""
+    return dict(_scoped.value)
 
 
 def get_custom_objects() -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 
-from lamina.base import registry
-from lamina.base.errors import LaminaError
+from lamina.base import registry, trust
+from lamina.base.errors import LaminaError, UnsafeFileError
+from lamina.base.scope import Scoped
 
 C = TypeVar("C", bound="Configurable")
 
@@ -136,10 +139,8 @@ def _serialize_function(thing: Any) -> dict[str, Any]:
             "@lamina.saving.register_keras_serializable()."
         )
     kind = "class" if isinstance(thing, type) else "function"
-    if registry.public_name(thing) is not None:
-        return {"module": "builtins", "class_name": kind, "config": thing.__name__, "registered_name": kind}
-    name = registry.get_registered_name(thing)
-    return {"module": None, "class_name": kind, "config": thing.__name__, "registered_name": name}
+    name = thing.__name__ if registry.public_name(thing) is not None else registry.get_registered_name(thing)
+    return {"module": "builtins", "class_name": kind, "config": name, "registered_name": kind}
 
 
 def _serialize_instance(thing: Any) -> dict[str, Any]:
@@ -147,7 +148,8 @@ def _serialize_instance(thing: Any) -> dict[str, Any]:
     found = registry.public_name(cls)
     if found is not None:
         package, name = found
-        module, registered = ("keras" if package in ("models", "dtype_policies") else f"keras.{package}"), None
+        module = "keras" if package in ("models", "dtype_policies") else f"keras.{package}"
+        registered = name if package.startswith("src.") else None  # as in Keras, for its inner classes
     else:
         module, name, registered = None, cls.__name__, registry.get_registered_name(cls)
     result = {"module": module, "class_name": name, "config": thing.get_config(), "registered_name": registered}
@@ -159,60 +161,104 @@ def _serialize_instance(thing: Any) -> dict[str, Any]:
     return result
 
 
-def deserialize_keras_object(config: Any, custom_objects: dict[str, Any] | None = None, **options: Any) -> Any:
+def deserialize_keras_object(
+    config: Any, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True, **options: Any
+) -> Any:
     """The object that a description of `serialize_keras_object` describes.
 
     Classes come from lamina's own names, `custom_objects`, an enclosing `custom_object_scope` and the user's
-    registrations, never by importing a name that the config gives. Errors: an unknown class is a `LaminaError`.
+    registrations, never by importing a name that the config gives. `safe_mode=False` also reads the bytecode of a
+    Lambda, which then runs; inside an outer description the outer one's word holds.
+
+    Errors: `UnsafeFileError` for an unknown class, for code, paths and endless structures; a LaminaError for a config
+    that cannot be carried out.
     """
+    if trust.describing():
+        return _made(config, custom_objects)
+    with trust.safe_mode_scope(safe_mode), trust.as_lamina_errors("The config"):
+        trust.check_config(config)
+        return _made(config, custom_objects)
+
+
+def _made(config: Any, custom_objects: dict[str, Any] | None) -> Any:
     if isinstance(config, list | tuple):
-        return type(config)(deserialize_keras_object(item, custom_objects) for item in config)
+        return type(config)(_made(item, custom_objects) for item in config)
     if not isinstance(config, dict):
         return config
     if "class_name" not in config or "config" not in config:
-        return {key: deserialize_keras_object(item, custom_objects) for key, item in config.items()}
+        return {key: _made(item, custom_objects) for key, item in config.items()}
     name, inner = config["class_name"], config["config"]
-    if isinstance(name, str) and name.startswith("__"):
+    for key in ("class_name", "module", "registered_name"):
+        if not isinstance(config.get(key), str | None):
+            raise LaminaError(f"The config gives {config[key]!r:.80} as {key}, which is no text.")
+    if name is None:
+        raise LaminaError("The config describes an object without class_name.")
+    if name.startswith("__"):
         return _deserialize_plain(name, inner)
     if name in ("function", "class") and isinstance(inner, str):
-        return _find(None, inner, config.get("registered_name"), custom_objects)
-    cls = _find(config.get("module"), name, config.get("registered_name"), custom_objects)
+        return _find(config.get("module"), inner, config, custom_objects)
+    cls = _find(config.get("module"), name, config, custom_objects)
     if not isinstance(cls, type) or not hasattr(cls, "from_config"):
-        raise LaminaError(f"{name!r} is not a class that a config can describe.")
+        raise UnsafeFileError(f"The config names {name!r} as a class; it is none that a config can describe.")
+    if not isinstance(inner, dict):
+        raise LaminaError(f"The config of {name!r} is {inner!r:.80}; it is a dict of the constructor's arguments.")
     with registry.custom_object_scope(custom_objects or {}):
         instance = cls.from_config(inner)
         for extra, restore in (("build_config", "build_from_config"), ("compile_config", "compile_from_config")):
             if config.get(extra) and hasattr(instance, restore):
-                getattr(instance, restore)(config[extra])
+                _later_or_now(getattr(instance, restore), config[extra], extra)
     return instance
+
+
+_compiled_later: Scoped[list[Callable[[], Any]] | None] = Scoped(None)
+
+
+@contextmanager
+def compiled_later() -> Iterator[list[Callable[[], Any]]]:
+    """A block in which models are made and not yet compiled; the steps that compile them are in the list."""
+    steps: list[Callable[[], Any]] = []
+    with _compiled_later.set(steps):
+        yield steps
+
+
+def _later_or_now(restore: Callable[[Any], Any], config: Any, extra: str) -> None:
+    steps = _compiled_later.value
+    if extra == "compile_config" and steps is not None:
+        steps.append(lambda: restore(config))
+    else:
+        restore(config)
 
 
 def _deserialize_plain(name: str, inner: Any) -> Any:
     if name == "__numpy__":
-        return np.array(inner["value"], dtype=inner["dtype"])
+        return np.array(inner["value"], dtype=trust.array_type(inner["dtype"]))
     if name == "__tensor__":
         import torch
 
-        return torch.from_numpy(np.array(inner["value"], dtype=inner["dtype"]))
+        return torch.from_numpy(np.array(inner["value"], dtype=trust.array_type(inner["dtype"])))
     if name == "__slice__":
         return slice(*(deserialize_keras_object(inner[key]) for key in ("start", "stop", "step")))
     if name == "__ellipsis__":
         return Ellipsis
     if name == "__tuple__":
         return tuple(deserialize_keras_object(item) for item in inner)
-    raise LaminaError(f"A config holds {name!r}, which lamina does not read.")
+    if name == "__lambda__":
+        return trust.function_of(inner, registry.scoped_objects())
+    raise UnsafeFileError(f"The config names {name!r}, which is neither lamina's nor registered.")
 
 
-def _find(module: str | None, name: str, registered: str | None, custom_objects: dict[str, Any] | None) -> Any:
-    for candidate in (registered, name):
+def _find(module: str | None, name: str, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
+    """The class or function of a name: the user's, else lamina's own."""
+    for candidate in (config.get("registered_name"), name):
         found = registry.get_registered_object(candidate, custom_objects) if candidate else None
         if found is not None:
             return found
+    trust.refuse_code(name, config["config"])
     for package in _packages_of(module):
         found = registry.lookup(package, name)
         if found is not None:
             return found
-    raise LaminaError(
+    raise UnsafeFileError(
         f"The config names {name!r}{f' of {module!r}' if module else ''}, which is neither lamina's nor registered. "
         f"If it is your own, register it with @lamina.saving.register_keras_serializable() or give "
         f"custom_objects={{{name!r}: ...}}."
@@ -251,6 +297,11 @@ def get_object(package: str, identifier: Any, what: str) -> Any:
             found = registry.lookup(package, identifier)
         if found is None:
             names = registry.known_names(package)
+            if trust.describing():
+                raise UnsafeFileError(
+                    f"The config names {identifier!r} as {what}, which is neither lamina's nor registered."
+                    f"{registry.nearest(identifier, names)}"
+                )
             raise ValueError(f"{identifier!r} is no known {what}.{registry.nearest(identifier, names)}")
     else:
         found = identifier

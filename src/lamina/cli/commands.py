@@ -15,7 +15,8 @@ from lamina.cli.output import FINE, FOUND, guarded, show, show_data, show_text
 
 app = typer.Typer(
     help="The Keras API on PyTorch, whose shapes explain themselves.",
-    epilog="MODEL is a .keras or .h5 file, module:name (a model, or a function that makes one), or an application.",
+    epilog="MODEL is a .keras, .h5 or .safetensors file, module:name (a model, or a function that makes one), or an "
+    "application.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -39,11 +40,11 @@ def command(name: str, short: str, example: str) -> Callable[[Callable[..., Any]
 def _completed(incomplete: str) -> list[str]:
     from lamina.cli.subjects import application_names
 
-    files = [str(path) for pattern in ("*.keras", "*.h5") for path in Path().glob(pattern)]
+    files = [str(path) for pattern in ("*.keras", "*.h5", "*.safetensors") for path in Path().glob(pattern)]
     return [name for name in (*application_names(), *files) if name.startswith(incomplete)]
 
 
-_MODEL_HELP = "A .keras or .h5 file, module:name, or an application such as ResNet50."
+_MODEL_HELP = "A .keras, .h5 or .safetensors file, module:name, or an application such as ResNet50."
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL_HELP, autocompletion=_completed)]
 LayerName = Annotated[str | None, typer.Argument(metavar="LAYER", help="A layer's name.")]
 InputShape = Annotated[
@@ -231,6 +232,51 @@ def explore(
     """Writes a page that shows the model in a browser, in one file that needs no network."""
     _model(model, input_shape).explore(output, open_browser=open_page)
     _written(output, as_json)
+
+
+@command("convert", "Writes a model file in another format.", "lamina convert old.h5 new.keras")
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The file that is read.", autocompletion=_completed)],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="TARGET", help="The new file: .keras, .h5, .safetensors, .weights.h5, .weights.json."),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="The architecture, where SOURCE holds weights alone.", autocompletion=_completed
+        ),
+    ] = None,
+    weights_only: Annotated[
+        bool, typer.Option("--weights-only", help="No architecture: for .h5 and .safetensors.")
+    ] = False,
+    no_compile: Annotated[
+        bool, typer.Option("--no-compile", help="Leave out compile settings and optimizer state.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET if it is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Writes what is in one model file into another, in the format that its name ends in."""
+    from lamina.saving.converting import convert as converted
+
+    built = None if model is None else _model(model, weights=True)
+    show(converted(source, target, built, weights_only, not no_compile, overwrite), as_json)
+
+
+@command("inspect", "What is in a file, without running anything of it.", "lamina inspect model.keras")
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A model file of any format.", autocompletion=_completed)],
+    as_json: AsJson = False,
+) -> int:
+    """What is in a model file, without running, importing or making anything that it names.
+
+    Exit code 1 when there is a remark: an unknown class, code, a link, a damaged part.
+    """
+    from lamina.saving.inspecting import inspect_file
+
+    found = inspect_file(file)
+    show(found, as_json)
+    return FOUND if found.remarks else FINE
 
 
 def _written(path: Path, as_json: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import json
 import os
 import sys
 import traceback
@@ -18,8 +17,7 @@ from lamina.base.errors import LaminaError, ShapeError, UnfinishedError
 from lamina.base.registry import nearest
 from lamina.cli.output import Misuse, warn_of
 
-_H5 = (".h5", ".hdf5")
-_SUFFIXES = (".keras", *_H5, ".safetensors")
+_SUFFIXES = (".keras", ".h5", ".hdf5", ".safetensors")
 
 Shape = tuple[int | None, ...]
 
@@ -128,41 +126,15 @@ def _below_the_smallest(make: Callable[..., Any], options: dict[str, Any], error
 def _from_file(path: Path) -> Any:
     """Errors: a LaminaError that says what the file is, where it is no model."""
     from lamina.models import load_model
+    from lamina.saving.files import only_weights
 
     name, suffix = path.name.lower(), path.suffix.lower()
-    if name.endswith(".weights.h5") or suffix == ".safetensors":
-        raise _only_weights(path)
-    if suffix in _H5:
-        return _from_h5(path)
-    if suffix == ".keras":
+    if name.endswith((".weights.h5", ".weights.json")):
+        raise only_weights(path)
+    if suffix in _SUFFIXES:
         return load_model(str(path))
     hint = f" Write {path.stem}:NAME for a model in it." if suffix == ".py" else ""
-    raise LaminaError(f"{path} is no model file: these end in .keras or .h5.{hint}")
-
-
-def _only_weights(path: Path) -> LaminaError:
-    return LaminaError(
-        f"{path} holds no model, at most its weights: build the model and call model.load_weights({path.name!r}), or "
-        f"save the whole model as .keras."
-    )
-
-
-def _from_h5(path: Path) -> Any:
-    """A whole model in the older HDF5 format, which holds the architecture as JSON beside the weights."""
-    from lamina.base.serialization import deserialize_keras_object
-    from lamina.saving.dialect import from_keras
-    from lamina.saving.files import opened_h5
-
-    with opened_h5(path) as file:
-        described = file.attrs.get("model_config")
-    if described is None:
-        raise _only_weights(path)
-    try:
-        config = json.loads(described)
-    except ValueError as error:
-        raise LaminaError(f"{path} is damaged: its description of the model is no JSON ({error}).") from error
-    model = deserialize_keras_object(from_keras(config))
-    return model.load_weights(str(path)) or model
+    raise LaminaError(f"{path} is no model file: these end in .keras, .h5 or .safetensors.{hint}")
 
 
 def _nearest_file(path: Path) -> str:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from lamina.base import names
+from lamina.engine.budget import current_budget
 from lamina.engine.device import current_device
 from lamina.engine.dtypes import standardize_dtype, torch_dtype
+from lamina.engine.layout import copy_into, in_logical_order
 
 Initializer = Callable[..., Any]
 
@@ -59,7 +61,7 @@ class Variable(torch.nn.Parameter):
         if make is not None:
             if shape is None:
                 raise ValueError("A Variable with an initializer function needs a shape.")
-            data = _make(make, tuple(shape), standardize_dtype(dtype), memory_order)
+            data = _planned(make, tuple(shape), standardize_dtype(dtype), memory_order, path or name)
         else:
             data = _as_data(initializer, dtype)
             if shape is not None and tuple(shape) != tuple(data.shape):
@@ -79,6 +81,9 @@ class Variable(torch.nn.Parameter):
         self.declared_trainable = bool(trainable)
         self.initializer = make
         self.memory_order = tuple(memory_order) if memory_order is not None else None
+        budget = current_budget()
+        if budget is not None and data.device.type == "meta":
+            budget.waiting.append(self)
         return self
 
     def __init__(self, *args: Any, **kwargs: Any):  # everything is done in __new__, where the tensor is made
@@ -137,7 +142,8 @@ class Variable(torch.nn.Parameter):
         data = self.detach().cpu()
         if data.dtype is torch.bfloat16:
             data = data.float()
-        return np.array(data.numpy(), order="C")
+        ordered = in_logical_order(data)
+        return ordered.numpy() if ordered.data_ptr() != self.data_ptr() else ordered.numpy().copy()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
         array = self.numpy()  # always a copy
@@ -163,6 +169,20 @@ class Variable(torch.nn.Parameter):
         if self.initializer is None:
             raise ValueError(f"Variable {self.path!r} was made from a value and has no initializer.")
         return self.like(_make(self.initializer, tuple(self.shape), standardize_dtype(self.dtype), self.memory_order))
+
+    def allocate(self, fill: bool = False) -> None:
+        """Gives memory to a variable that was made on the meta device, in place: whoever holds it sees the values.
+
+        With `fill` they are fresh initial values, else what happens to lie there. Does nothing where there is memory
+        already, or inside `lamina.device("meta")`.
+        """
+        if self.device.type != "meta" or current_device().type == "meta":
+            return
+        if fill:
+            twin = self.materialized()
+        else:
+            twin = self.like(_empty(tuple(self.shape), self.dtype, self.memory_order, current_device()))
+        torch.utils.swap_tensors(self, twin)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         if id(self) not in memo:
@@ -194,19 +214,37 @@ def _as_data(value: Any, dtype: Any) -> torch.Tensor:
     return torch.as_tensor(array.copy()).to(device=current_device(), dtype=wanted)
 
 
+def _planned(
+    make: Initializer, shape: tuple[int, ...], dtype: str, memory_order: Sequence[int] | None, name: str | None
+) -> torch.Tensor:
+    """Fresh values; for a model that is built under a budget only their shape, once they are counted."""
+    budget = current_budget()
+    if budget is None or current_device().type == "meta":
+        return _make(make, shape, dtype, memory_order)
+    budget.charge(shape, torch_dtype(dtype), name or "a variable")
+    if not budget.building:
+        return _make(make, shape, dtype, memory_order)
+    return _empty(shape, torch_dtype(dtype), memory_order, torch.device("meta"))
+
+
+def _empty(
+    shape: tuple[int, ...], dtype: torch.dtype, memory_order: Sequence[int] | None, device: torch.device
+) -> torch.Tensor:
+    """Memory of a shape, laid out in an order of its axes."""
+    if memory_order is None:
+        return torch.empty(shape, dtype=dtype, device=device)
+    inverse = [list(memory_order).index(axis) for axis in range(len(shape))]
+    return torch.empty([shape[axis] for axis in memory_order], dtype=dtype, device=device).permute(inverse)
+
+
 def _make(make: Initializer, shape: tuple[int, ...], dtype: str, memory_order: Sequence[int] | None) -> torch.Tensor:
     """Fresh values in the wanted memory layout; on meta only the shape, with no call of the initializer."""
-    device, torch_type = current_device(), torch_dtype(dtype)
-    if memory_order is None:
-        laid = torch.empty(shape, dtype=torch_type, device=device)
-    else:
-        inverse = [list(memory_order).index(axis) for axis in range(len(shape))]
-        laid = torch.empty([shape[axis] for axis in memory_order], dtype=torch_type, device=device).permute(inverse)
-    if device.type == "meta":
+    laid = _empty(shape, torch_dtype(dtype), memory_order, current_device())
+    if laid.device.type == "meta":
         return laid
     values = make(shape, dtype=dtype)
     values = torch.as_tensor(values if isinstance(values, torch.Tensor) else np.asarray(values))
     if tuple(values.shape) != shape:
         raise ValueError(f"An initializer asked for shape {shape} gave {tuple(values.shape)}.")
     with torch.no_grad():
-        return laid.copy_(values)
+        return copy_into(laid, values)

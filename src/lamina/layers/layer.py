@@ -412,14 +412,18 @@ class Layer(Configurable, WeightOwner):
         return cls(**config)
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """What `build` was called with, or None."""
-        return self._build_shapes
+        """What `build` was called with, or None: the one shape, or those of several arguments by name, as Keras's files
+        have them."""
+        shapes = self._build_shapes
+        if not shapes:
+            return None
+        return {"input_shape": next(iter(shapes.values()))} if len(shapes) == 1 else {"shapes_dict": dict(shapes)}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if not self.built and config:
-            shapes = {key: tree.map_shapes(tuple, value) for key, value in config.items()}
-            if list(shapes) == ["input_shape"]:
-                self.build(shapes["input_shape"])
+            shapes = {key: tree.map_shapes(tuple, value) for key, value in config.get("shapes_dict", config).items()}
+            if len(shapes) == 1:
+                self.build(*shapes.values())
             else:
                 self.build(**shapes)
             self.built = True

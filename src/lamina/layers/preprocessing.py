@@ -34,7 +34,8 @@ class _ToFloat(SameShape):
 class Rescaling(_ToFloat):
     """`x * scale + offset`, e.g. `Rescaling(1 / 255)` for images of bytes.
 
-    Shapes: the input's. No weights. `scale` and `offset` are numbers, or one for each channel (the last axis).
+    Shapes: the input's. No weights. `scale` and `offset` are numbers, or one for each channel: the last axis, or the
+    third from the end where `config.image_data_format()` is "channels_first".
 
     >>> import lamina
     >>> lamina.layers.Rescaling(1 / 127.5, offset=-1)(torch.tensor([0, 255], dtype=torch.uint8))
@@ -48,7 +49,12 @@ class Rescaling(_ToFloat):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         x = inputs.to(self._compute_type)
-        return x * self._as_tensor(self.scale, x) + self._as_tensor(self.offset, x)
+        return x * self._laid(self.scale, x) + self._laid(self.offset, x)
+
+    def _laid(self, value: Any, x: torch.Tensor) -> Any:
+        laid = self._as_tensor(value, x)
+        channels = isinstance(laid, torch.Tensor) and laid.dim() == 1 and x.dim() >= 3
+        return laid[:, None, None] if channels and config.image_data_format() == "channels_first" else laid
 
 
 @public("layers")
@@ -168,9 +174,11 @@ class Normalization(_ToFloat):
             return statistic
         return statistic.reshape([x.shape[axis] if axis in kept else 1 for axis in range(x.dim())])
 
-    def get_config(self) -> dict[str, Any]:
-        mean, variance = self._given or (None, None)
-        return {**super().get_config(), "mean": mean, "variance": variance}
+    def _config_value(self, name: str) -> Any:
+        """A config holds the mean and variance that were given; those that `adapt` took are weights."""
+        if name in ("mean", "variance"):
+            return None if self._given is None else self._given[name == "variance"]
+        return super()._config_value(name)
 
 
 def _batches(data: Any) -> Iterator[np.ndarray[Any, Any]]:

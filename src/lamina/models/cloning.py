@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lamina.base.registry import custom_object_scope
-from lamina.base.serialization import deserialize_keras_object
 from lamina.saving.dialect import from_keras
+from lamina.saving.guard import parsed_config
+from lamina.saving.loading import loading
 
 
 def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The model that `model.to_json()` described, with fresh weights."""
-    return deserialize_keras_object(from_keras(json.loads(json_string)), custom_objects)
+    """The model that `model.to_json()` described, with fresh weights.
+
+    Its weights may take three quarters of the free memory. Errors: an UnsafeFileError for code, for unknown names and
+    for too large a model; a LaminaError for what describes no model.
+    """
+    with loading("The description", custom_objects) as load:
+        model = load.build(from_keras(parsed_config(json_string, "The description")))
+        load.finish()
+        return model
 
 
 def clone_model(model: Any, input_tensors: Any = None, clone_function: Callable[[Any], Any] | None = None) -> Any:

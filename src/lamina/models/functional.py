@@ -221,6 +221,12 @@ class Functional(Model):
             return super().get_config()
         return functional_config.config_of(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickles between processes that trust each other: reading any pickle runs what it says."""
+        from lamina.models.pickling import pickled
+
+        return super().__reduce_ex__(protocol) if self.graph is None else pickled(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         from lamina.models.cloning import copy_model
 

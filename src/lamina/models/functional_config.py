@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from lamina.base import tree
@@ -97,32 +98,21 @@ def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any]
         entry["name"]: {key: value for key, value in entry["config"].items() if key != "name"}
         for entry in config["layers"]
     }
-    results: dict[tuple[str, int], list[KerasTensor]] = {}
+    results: dict[Key, list[KerasTensor]] = {}
     for name, operation in operations.items():
         if operation._inbound_nodes:
             results[name, 0] = operation._inbound_nodes[0].output_tensors
-    waiting = [
-        (entry["name"], index, call)
+    calls = {
+        (entry["name"], index): call
         for entry in config["layers"]
         for index, call in enumerate(entry.get("inbound_nodes", []))
-    ]
-    while waiting:
-        later = []
-        for name, index, call in waiting:
-            arguments = _resolve(call, results) if index == 0 or (name, index - 1) in results else None
-            if arguments is None:
-                later.append((name, index, call))
-                continue
-            args, kwargs = arguments
-            if isinstance(operations[name], Operation):
-                args, kwargs = join_arguments(operations[name].function, own[name], args, kwargs)
-            operations[name](*args, **kwargs)
-            results[name, index] = operations[name]._inbound_nodes[-1].output_tensors
-        if len(later) == len(waiting):
-            raise LaminaError(
-                f"The config of model {config.get('name')!r} refers to calls that are not in it: {later[0][0]!r}."
-            )
-        waiting = later
+    }
+    for name, index in _in_order(calls, set(results), config.get("name")):
+        args, kwargs = _resolve(calls[name, index], results)
+        if isinstance(operations[name], Operation):
+            args, kwargs = join_arguments(operations[name].function, own[name], args, kwargs)
+        operations[name](*args, **kwargs)
+        results[name, index] = operations[name]._inbound_nodes[-1].output_tensors
 
     def find(places: Any) -> Any:
         if isinstance(places, dict):
@@ -135,11 +125,14 @@ def model_from(cls: type, config: dict[str, Any], custom_objects: dict[str, Any]
     from lamina.models.model import Model
 
     make = Functional if cls is Model else cls
-    options = {key: config[key] for key in ("name", "trainable") if key in config}
+    options = {key: config[key] for key in ("name",) if key in config}
     inputs, outputs = find(config["input_layers"]), find(config["output_layers"])
     if isinstance(inputs, list) and len(inputs) == 1 and _is_single(config["input_layers"]):
         inputs = inputs[0]
-    return make(inputs=inputs, outputs=outputs, **options)
+    model = make(inputs=inputs, outputs=outputs, **options)
+    if not config.get("trainable", True):  # its layers say for themselves whether they train
+        model.trainable = False
+    return model
 
 
 def _is_single(places: Any) -> bool:
@@ -154,17 +147,56 @@ def _make(entry: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     )
 
 
-def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTensor]]) -> Any:
-    """The arguments of a call with symbolic tensors in place; None while one of them is not made yet."""
-    missing = False
+Key = tuple[str, int]  # a layer's name and the number of its call
+
+
+def _in_order(calls: dict[Key, Any], made: set[Key], model: Any) -> Iterator[Key]:
+    """The calls in the order in which the config lists them, but each behind those whose results it takes.
+
+    Errors: a LaminaError for a call that takes the results of none, of itself, or of one that is not there.
+    """
+    needs = {key: [*_sources(call), *([(key[0], key[1] - 1)] if key[1] else [])] for key, call in calls.items()}
+    begun: set[Key] = set()
+    for first in calls:
+        stack = [first]
+        while stack:
+            key = stack[-1]
+            missing = [need for need in needs[key] if need not in made] if key not in made else []
+            if not missing:
+                stack.pop()
+                if key not in made:
+                    made.add(key)
+                    yield key
+                continue
+            lost = [need for need in missing if need not in calls]
+            if lost or key in begun:
+                raise LaminaError(f"The config of model {model!r} refers to calls that are not in it: {key[0]!r}.")
+            begun.add(key)
+            stack.extend(reversed(missing))
+
+
+def _sources(value: Any) -> list[Key]:
+    """The calls whose results stand in the arguments of a call. Errors: none is a LaminaError."""
+    found: list[Key] = []
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict) and part.get("class_name") == "__keras_tensor__":
+            name, node_index, _ = part["config"]["keras_history"]
+            found.append((name, node_index))
+        elif isinstance(part, dict | list | tuple):
+            waiting.extend(part.values() if isinstance(part, dict) else part)
+    if not found:
+        raise LaminaError("The config calls a layer or function on no tensor of the graph.")
+    return found
+
+
+def _resolve(call: dict[str, Any], results: dict[Key, list[KerasTensor]]) -> Any:
+    """The arguments of a call with symbolic tensors in place."""
 
     def fill(value: Any) -> Any:
-        nonlocal missing
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
             name, node_index, tensor_index = value["config"]["keras_history"]
-            if (name, node_index) not in results:
-                missing = True
-                return None
             return results[name, node_index][tensor_index]
         if isinstance(value, dict) and "class_name" in value and "config" in value:
             return deserialize_keras_object(value)
@@ -174,5 +206,4 @@ def _resolve(call: dict[str, Any], results: dict[tuple[str, int], list[KerasTens
             return [fill(item) for item in value]
         return value
 
-    args, kwargs = [fill(value) for value in call["args"]], {key: fill(value) for key, value in call["kwargs"].items()}
-    return None if missing else (args, kwargs)
+    return [fill(value) for value in call["args"]], {key: fill(value) for key, value in call["kwargs"].items()}

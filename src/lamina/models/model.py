@@ -12,7 +12,9 @@ from lamina.base import tree
 from lamina.base.errors import LaminaError
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import serialize_keras_object
+from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers.layer import Layer
+from lamina.layers.signature import shape_of, tensor_arguments
 from lamina.layers.symbolic import note_first_call
 from lamina.layers.weights import children
 from lamina.models.inspection import Inspected
@@ -112,14 +114,35 @@ class Model(Inspected, Trainer, Layer):
 
     def build(self, input_shape: Any) -> None:
         """Builds every layer by one trial call on symbols of this shape. Errors: those of the layers' shapes."""
-        from lamina.graph.keras_tensor import KerasTensor
-
         if self.built:
             return
-        symbols = tree.map_shapes(lambda shape: KerasTensor(shape, self.compute_dtype), input_shape)
         if type(self).call is not Model.call:
-            self.compute_output_spec(symbols)
+            self.compute_output_spec(self._symbols(input_shape))
         self.built = True
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes on which the model was built or first called, for any batch size; None before that."""
+        if "_first_call" not in self.__dict__:
+            return super().get_build_config()
+        args, kwargs = self.__dict__["_first_call"]
+        inputs = tensor_arguments(self._signature.bind(args, kwargs))
+        shapes = {name: shape_of(value) for name, value in inputs.items()}
+        first = {"input_shape": next(iter(shapes.values()))} if shapes else None
+        if first is None or len(shapes) == 1:
+            return first
+        return {**first, "shapes_dict": {f"{name}_shape": shape for name, shape in shapes.items()}}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the model as `get_build_config` described it; one of several arguments by a trial call."""
+        if self.built or not {"input_shape", "shapes_dict"} <= config.keys():
+            super().build_from_config(config)
+            return
+        shapes = {name.removesuffix("_shape"): shape for name, shape in config["shapes_dict"].items()}
+        self.compute_output_spec(**{name: self._symbols(shape) for name, shape in shapes.items()})
+        self.built = True
+
+    def _symbols(self, shape: Any) -> Any:
+        return tree.map_shapes(lambda one: KerasTensor(one, self.compute_dtype), shape)
 
     def _ensure_built(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A first call of a subclassed model builds the layers on the way; nothing needs to be tried before it."""
@@ -134,9 +157,10 @@ class Model(Inspected, Trainer, Layer):
         """Writes the whole model: architecture, weights, compile settings and optimizer state (`.keras`)."""
         saving.save_model(self, filepath, overwrite=overwrite, **kwargs)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Writes the weights (`.weights.h5` or `.safetensors`)."""
-        saving.save_weights(self, filepath, overwrite=overwrite)
+    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+        """Writes the weights (`.weights.h5`, `.safetensors`, `.h5`), with `max_shard_size` in gigabytes into several
+        files and an index (`.weights.json`)."""
+        saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any) -> Any:
         """Reads weights from `.weights.h5`, `.keras`, `.h5` (Keras 1 and 2, also `by_name`) or `.safetensors`.

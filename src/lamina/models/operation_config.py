@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.base.errors import LaminaError
+from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.base.registry import known_names, lookup, public_name
 from lamina.base.serialization import deserialize_keras_object
 from lamina.graph.keras_tensor import any_symbolic
@@ -87,7 +87,7 @@ def make_operation(entry: dict[str, Any]) -> Operation:
     name = next((name for name in known_names("ops") if name.replace("_", "") == wanted), None)
     function = lookup("ops", name) if name is not None else None
     if function is None:
-        raise LaminaError(f"The config names the function {entry['class_name']!r}, which is none of lamina.ops.")
+        raise UnsafeFileError(f"The config names the function {entry['class_name']!r}, which is none of lamina.ops.")
     return Operation(getattr(function, "__wrapped__", function), name=entry["config"].get("name", entry.get("name")))
 
 

@@ -179,6 +179,15 @@ def dstack(xs: Any) -> Tensor:
     return torch.dstack(promote(*xs))
 
 
+_MOST_PARTS = 100_000  # tensors that one tensor is cut into
+
+
+def _expect_few(parts: int) -> None:
+    """Errors: a ValueError for so many parts that listing them would take the memory, whatever their size."""
+    if parts > _MOST_PARTS:
+        raise ValueError(f"A tensor is cut into at most {_MOST_PARTS:,} parts; these would be {parts:,}.")
+
+
 @public("ops")
 @op
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
@@ -202,6 +211,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]
     [[1, 2], [3]]
     """
     parts = indices_or_sections if isinstance(indices_or_sections, int) else as_sizes(indices_or_sections)
+    _expect_few(parts if isinstance(parts, int) else len(parts))
     return list(torch.tensor_split(as_tensor(x), parts, axis))
 
 
@@ -247,7 +257,9 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     >>> [part.tolist() for part in unstack([[1, 2], [3, 4]], axis=1)]
     [[1, 3], [2, 4]]
     """
-    return list(torch.unbind(as_tensor(x), axis))
+    x = as_tensor(x)
+    _expect_few(x.shape[axis])
+    return list(torch.unbind(x, axis))
 
 
 @public("ops")

@@ -20,6 +20,7 @@ from lamina.base.errors import outside_frame
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import Configurable, constructor_names, deserialize_keras_object, own_class
 from lamina.base.spellings import accept_old_spellings
+from lamina.engine.budget import current_budget
 from lamina.engine.device import device
 from lamina.engine.variable import Variable
 from lamina.initializers import get as get_initializer
@@ -206,6 +207,9 @@ class Optimizer(Configurable):
         """A slot of a variable: of the same shape, dtype, device and memory layout."""
         path = getattr(reference_variable, "path", "") or "variable"
         name = f"{path.replace('/', '_')}_{name or 'slot'}"
+        budget = current_budget()
+        if budget is not None:
+            budget.charge(reference_variable.shape, reference_variable.dtype, f"{self.name}/{name}")
         with device(reference_variable.device):
             data = torch.zeros_like(reference_variable.detach(), memory_format=torch.preserve_format)
             if initializer != "zeros" and data.device.type != "meta":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lamina.base.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -14,12 +12,14 @@ from lamina.base.registry import (
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.saving.archive import load_model, save_model
 from lamina.saving.channels import adapt_kernel
+from lamina.saving.editor import KerasFileEditor
 from lamina.saving.weight_files import load_weights, save_weights
 
 CustomObjectScope = custom_object_scope
 
 __all__ = [
     "CustomObjectScope",
+    "KerasFileEditor",
     "adapt_kernel",
     "custom_object_scope",
     "deserialize_keras_object",
@@ -34,10 +34,3 @@ __all__ = [
     "serialize_keras_object",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "KerasFileEditor":
-        from lamina.base.errors import UnfinishedError
-
-        raise UnfinishedError("lamina.saving does not have KerasFileEditor yet.")
-    raise AttributeError(f"lamina.saving has no {name!r}.")

@@ -42,3 +42,26 @@ def adapt_kernel(kernel: Any, channels: int, how: str) -> Any:
     copies = np.bincount(sources, minlength=given)
     scale = (1 / copies[sources]).astype(kernel.dtype)
     return kernel[..., sources, :] * scale[:, None]
+
+
+def adapt_statistics(values: Any, channels: int, how: str) -> Any:
+    """One value per channel (a mean, a variance) for another number of channels, in step with `adapt_kernel`.
+
+    `"repeat"`: the values in turn; fewer channels get the mean of those that fall on them. `"mean"`: the mean of all.
+    `"zero"`: new channels get the mean of all; the kernel does not read them.
+
+    >>> adapt_statistics(np.array([1.0, 2.0, 6.0]), 5, "zero").tolist()
+    [1.0, 2.0, 6.0, 3.0, 3.0]
+    """
+    values = np.asarray(values)
+    given = len(values)
+    if how not in WAYS:
+        raise ValueError(f"adapt_channels is one of {', '.join(map(repr, WAYS))}; got {how!r}.")
+    if channels == given:
+        return values
+    if how == "repeat" and channels < given:
+        return np.array([values[start::channels].mean() for start in range(channels)], values.dtype)
+    if how == "repeat":
+        return np.resize(values, channels)
+    kept = values[:channels] if how == "zero" else values[:0]
+    return np.concatenate([kept, np.full(channels - len(kept), values.mean(), values.dtype)])

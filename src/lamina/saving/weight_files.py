@@ -3,48 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
+from pathlib import PurePosixPath
 from typing import Any
 
 import h5py
 import torch
 
-from lamina.base.errors import LaminaError
 from lamina.layers.layer import Layer
-from lamina.saving.files import archive_members, existing, opened_h5, written_whole
+from lamina.saving.differences import Differences, Place
+from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
+from lamina.saving.guard import check_suffix
 from lamina.saving.h5_layout import walk
-from lamina.saving.legacy_h5 import is_legacy, legacy_pairs
-from lamina.saving.pairs import Pair, assign, pair_of, read_all
+from lamina.saving.legacy_h5 import is_legacy, legacy_pairs, write_legacy_weights
+from lamina.saving.pairs import Pair, Value, assign, pair_of, read_all
+from lamina.saving.sections import new_h5
+from lamina.saving.sharded import is_index, new_shards, opened_shards
+from lamina.saving.tensors import load_tensors, save_tensors
+
+_OLD_LAYERS = "_layer_checkpoint_dependencies"
 
 
-def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Writes a model's weights into `.weights.h5` (as Keras 3 does) or `.safetensors` (names as in `state_dict()`)."""
+def save_weights(model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+    """Writes a model's weights: `.weights.h5` as Keras 3 does, `.safetensors` with the names of `state_dict()`, any
+    other `.h5` or `.hdf5` as Keras 1 and 2 did.
+
+    With `max_shard_size` (gigabytes), or a name that ends in `.weights.json`, several files of at most that size (5
+    where only the name says it) and an index of them, as Keras 3 does: `m.weights.json`, `m_00000.weights.h5`, ...
+    """
     path = str(filepath)
     _needs_built(model, "save")
+    keras_3 = path.endswith((".weights.h5", ".weights.json"))
+    if max_shard_size is not None and not keras_3:
+        raise ValueError(f"max_shard_size is for a name that ends in .weights.json; got {path!r}.")
     if path.endswith(".safetensors"):
-        from safetensors.torch import save_file
-
-        with written_whole(path, overwrite) as part:
-            save_file(_separate(model.state_dict()), str(part), metadata={"format": "pt"})
+        save_tensors(model, path, overwrite)
         return
-    if not path.endswith(".weights.h5"):
-        raise ValueError(f"Weights go into a file that ends in .weights.h5 or .safetensors; got {path!r}.")
-    with written_whole(path, overwrite) as part:
-        with h5py.File(part, "w") as file:
-            write_h5(model, file)
-
-
-def _separate(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors on the CPU in their logical order, one that has two names (a shared layer) twice: the format shares
-    no memory."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in state.items():
-        plain = tensor.detach().cpu().contiguous()
-        result[name] = plain.clone() if plain.data_ptr() in seen else plain
-        seen.add(plain.data_ptr())
-    return result
+    if path.endswith((".h5", ".hdf5")) and not keras_3:
+        with written_whole(path, overwrite) as file, new_h5(file) as weights:
+            write_legacy_weights(model, weights)
+        return
+    if not keras_3:
+        raise ValueError(
+            f"Weights go into a file that ends in .weights.h5, .h5 or .safetensors, or into several with an index that "
+            f"ends in .weights.json; got {path!r}."
+        )
+    if max_shard_size is not None or path.endswith(".weights.json"):
+        with new_shards(path, max_shard_size, overwrite) as shards:
+            write_h5(model, shards)
+        return
+    with written_whole(path, overwrite) as file, new_h5(file) as weights:
+        write_h5(model, weights)
 
 
 def _needs_built(model: Any, what: str) -> None:
@@ -52,7 +61,7 @@ def _needs_built(model: Any, what: str) -> None:
         raise ValueError(f"{model.title} has no weights to {what} yet: build(input_shape) it or call it on data first.")
 
 
-def write_h5(model: Any, file: h5py.Group, optimizer: bool = True) -> None:
+def write_h5(model: Any, file: Any, optimizer: bool = True) -> None:
     """The layers' weights, and the optimizer's state, in Keras 3's layout."""
     for path, layer in walk(model):
         store = file.require_group(f"{path}/vars")
@@ -62,11 +71,13 @@ def write_h5(model: Any, file: h5py.Group, optimizer: bool = True) -> None:
         else:  # a plain torch module, which Keras's layout has no place for
             for key, tensor in layer.state_dict().items():
                 store[key] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
-    used = getattr(model, "optimizer", None)
-    if optimizer and used is not None:
-        store = file.require_group("optimizer/vars")
+    used = getattr(model, "optimizer", None) if optimizer else None
+    place = "optimizer"
+    while used is not None:  # Keras writes the optimizer inside a LossScaleOptimizer once more
+        store = file.require_group(f"{place}/vars")
         store.attrs["name"] = used.name
         used.save_own_variables(store)
+        used, place = getattr(used, "inner_optimizer", None), f"{place}/inner_optimizer"
 
 
 def load_weights(
@@ -82,13 +93,17 @@ def load_weights(
     if options:
         raise TypeError(f"load_weights has no argument {', '.join(map(repr, options))}.")
     path = existing(filepath, "weights")
+    check_suffix(path)
     _needs_built(model, "load into")
     if path.suffix == ".safetensors":
-        pairs = _safetensors_pairs(model, path, skip_mismatch)
-        assign(read_all(pairs, model, skip_mismatch, adapt_channels))
+        load_tensors(model, path, skip_mismatch, adapt_channels)
         return
-    content = archive_members(path, "model.weights.h5")[0] if path.suffix == ".keras" else None
-    with opened_h5(path, content) as file:
+    if is_index(path):
+        with opened_shards(path) as shards:
+            read_h5(model, shards, skip_mismatch, adapt_channels)
+        return
+    packed = opened_archive(path, WEIGHTS) if path.suffix == ".keras" else nullcontext()
+    with packed as archive, opened_h5(path, archive) as file:
         if is_legacy(file):
             pairs = legacy_pairs(model, file, by_name, skip_mismatch)
             assign(read_all(pairs, model, skip_mismatch, adapt_channels))
@@ -100,19 +115,40 @@ def load_weights(
 
 def read_h5(
     model: Any,
-    file: h5py.Group,
+    file: Any,
     skip_mismatch: bool = False,
     adapt_channels: str | None = None,
     optimizer_too: bool = True,
 ) -> None:
     """Reads what `write_h5` (or Keras 3) wrote. Everything is compared and read before anything is assigned."""
+    pairs, own_loaders, differences = _compared(model, file)
+    values = read_all(pairs, model, skip_mismatch, adapt_channels, differences)
+    if optimizer_too:
+        values += _optimizer_values(getattr(model, "optimizer", None), file.get("optimizer/vars", {}))
+    own_weights = [weight for layer, _ in own_loaders for weight in layer.weights]
+    for weight in own_weights:
+        if hasattr(weight, "allocate"):  # a plain torch parameter has its memory
+            weight.allocate(fill=True)
+    with _unchanged_on_failure(own_weights):
+        for layer, store in own_loaders:
+            layer.load_own_variables(store)
+        assign(values)
+
+
+def _compared(model: Any, file: Any) -> tuple[list[Pair], list[tuple[Any, Any]], Differences]:
+    """The model's variables beside the file's arrays, the layers that load by code of their own, and the rest."""
     pairs: list[Pair] = []
     own_loaders: list[tuple[Any, Any]] = []
-    problems: list[str] = []
+    differences = Differences()
     known: set[str] = set()
     for path, layer in walk(model):
         known.add(f"{path}/vars".strip("/"))
-        store = file.get(f"{path}/vars", {})
+        store = file.get(f"{path}/vars")
+        if store is None and "layers" in path.split("/"):  # tf.keras 2 had another word for a model's list of layers
+            old_path = path.replace("layers", _OLD_LAYERS)
+            known.add(f"{old_path}/vars".strip("/"))
+            store = file.get(f"{old_path}/vars")
+        store = {} if store is None else store
         if not isinstance(layer, Layer):
             found = {key: (tensor, key) for key, tensor in layer.state_dict().items()}
         elif type(layer).load_own_variables is not Layer.load_own_variables:
@@ -121,41 +157,49 @@ def read_h5(
         else:
             found = {str(index): (variable, "") for index, variable in enumerate(layer._own_variables())}
         if set(store.keys()) != set(found):
-            title = getattr(layer, "title", type(layer).__name__)
-            problems.append(f"{title} has {len(found)} weights and the file {len(store.keys())} for it ({path or '/'})")
+            _note(differences, path, layer, [variable for variable, _ in found.values()], store)
             continue
         for key, (variable, name) in found.items():
             pairs.append(Pair(f"{path}/{name}", variable, store[key]) if name else pair_of(layer, variable, store[key]))
-    problems += [f"the file has weights for {path}, where the model has no layer" for path in _left_over(file, known)]
-    if problems and not skip_mismatch:
-        raise LaminaError(
-            f"The file does not fit {model.title}; no weight was changed.\n  " + "\n  ".join(problems[:10])
-        )
-    values = read_all(pairs, model, skip_mismatch, adapt_channels)
-    if optimizer_too:
-        values += _optimizer_values(getattr(model, "optimizer", None), file.get("optimizer/vars", {}))
-    with _unchanged_on_failure([weight for layer, _ in own_loaders for weight in layer.weights]):
-        for layer, store in own_loaders:
-            layer.load_own_variables(store)
-    assign(values)
+    differences.unexpected += _left_over(file, known)
+    return pairs, own_loaders, differences
 
 
-def _left_over(file: h5py.Group, known: set[str]) -> list[str]:
+def _note(differences: Differences, path: str, layer: Any, variables: list[Any], store: Any) -> None:
+    """A layer that has weights which its group in the file lacks, or the other way round."""
+    place, name = path.strip("/") or "/", getattr(layer, "name", "")
+    if not store.keys():
+        differences.missing.append(Place(place, name, [tuple(variable.shape) for variable in variables]))
+    elif not variables:
+        differences.unexpected.append(Place(place, _stored_name(store), [store[key].shape for key in store]))
+    else:
+        title = getattr(layer, "title", type(layer).__name__)
+        differences.counts.append(f"{title} ({place}) has {len(variables)}, and {len(store.keys())} in the file")
+
+
+def _stored_name(store: Any) -> str:
+    """The name of the layer whose weights a group holds, where the file says it."""
+    return str(getattr(store, "attrs", {}).get("name", ""))
+
+
+def _left_over(file: Any, known: set[str]) -> list[Place]:
     """The groups with weights that no layer of the model has. Keras also stores the state of random generators."""
-    found: dict[str, None] = {}
+    found: dict[str, list[Any]] = {}
 
     def visit(name: str, entry: Any) -> None:
         group = name.rpartition("/")[0]
-        inside = any(group == one or group.startswith(f"{one}/") for one in known)
+        inside = group in known or any(str(above) in known for above in PurePosixPath(group).parents)
         other = name.startswith("optimizer/") or "seed_generator" in name
         if isinstance(entry, h5py.Dataset) and not inside and not other:
-            found[group.removesuffix("/vars")] = None
+            found.setdefault(group, []).append(entry.shape)
 
     file.visititems(visit)
-    return list(found)
+    return [
+        Place(group.removesuffix("/vars"), _stored_name(file.get(group)), shapes) for group, shapes in found.items()
+    ]
 
 
-def _optimizer_values(optimizer: Any, store: Any) -> list[tuple[Any, torch.Tensor]]:
+def _optimizer_values(optimizer: Any, store: Any) -> list[Value]:
     """The state for an optimizer that has slots, if the file holds one of the same form: weights are what was asked."""
     if optimizer is None or not optimizer.built or len(store.keys()) != len(optimizer.variables):
         return []
@@ -170,25 +214,7 @@ def _unchanged_on_failure(tensors: list[Any]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        assign(before)
+        with torch.no_grad():
+            for tensor, value in before:
+                tensor.copy_(value)
         raise
-
-
-def _safetensors_pairs(model: Any, path: Path, skip_mismatch: bool) -> list[Pair]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        stored = load_file(path)
-    except SafetensorError as error:
-        raise LaminaError(f"{path} cannot be read: it is damaged or cut short ({error}).") from error
-    state = model.state_dict(keep_vars=True)  # the variables themselves know what their axes mean
-    problems = [f"missing in the file: {name}" for name in sorted(state.keys() - stored.keys())]
-    problems += [f"not in the model: {name}" for name in sorted(stored.keys() - state.keys())]
-    if problems and not skip_mismatch:
-        raise LaminaError(
-            f"The file {path.name} does not fit {model.title}; no weight was changed.\n  "
-            + "\n  ".join(problems[:10])
-            + "\n  The names are those of the layers: give them name=. skip_mismatch=True loads what fits."
-        )
-    return [Pair(name, tensor, stored[name]) for name, tensor in state.items() if name in stored]

@@ -11,8 +11,8 @@ import torch
 
 from lamina import callbacks as callbacks_package
 from lamina import data as data_package
+from lamina import losses, optimizers
 from lamina import metrics as metrics_package
-from lamina import optimizers
 from lamina.base import tree
 from lamina.base.errors import LaminaError, ShapeError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
@@ -34,6 +34,17 @@ from lamina.training.steps import (
     statistics_kept_on_error,
     warn_of_nan,
 )
+
+_BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the targets decide
+
+
+def _refuse_unknown_names(settings: dict[str, Any]) -> None:
+    """Looks the names of losses and metrics up now; `compile` does it at the first step. Errors: those of `get`."""
+    finders = (("loss", losses.get), ("metrics", metrics_package.get), ("weighted_metrics", metrics_package.get))
+    for key, find in finders:
+        for name in tree.flatten(settings.get(key)):
+            if isinstance(name, str) and name not in _BY_SHAPE:
+                find(name)
 
 
 class Trainer:
@@ -168,7 +179,9 @@ class Trainer:
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` described it."""
-        self.compile(**{key: deserialize_keras_object(value) for key, value in config.items()})
+        settings = {key: deserialize_keras_object(value) for key, value in config.items()}
+        _refuse_unknown_names(settings)
+        self.compile(**settings)
         if getattr(self, "built", False) and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)  # type: ignore[attr-defined]
 
