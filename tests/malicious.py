@@ -317,7 +317,10 @@ SENSELESS: dict[str, Callable[[], Any]] = {
     "a call of itself": lambda: functional({**dense(), "name": "d", "inbound_nodes": [call(symbol("d"))]}),
     "a call of what is not there": lambda: functional({**dense(), "name": "d", "inbound_nodes": [call(symbol("z"))]}),
     "10**9 slices": lambda: _function_of_graph(
-        "Unstack", {"num": 10**9, "axis": 1}, call(symbol(shape=(None, 10**9))), module="keras.src.ops.core",
+        "Unstack",
+        {"num": 10**9, "axis": 1},
+        call(symbol(shape=(None, 10**9))),
+        module="keras.src.ops.core",
         shape=(None, 10**9),
     ),
     "10**9 parts": lambda: _function_of_graph(

@@ -652,6 +652,17 @@ def small_application():
 
 
 @program
+def nasnet_of_open_size():
+    with lamina.device("meta"):
+        lamina.applications.NASNetMobile(weights=None, include_top=False, input_shape=(None, None, 3))
+
+
+@program
+def classes_of_another_number():
+    lamina.applications.imagenet_utils.decode_predictions(np.zeros((2, 10)))
+
+
+@program
 def application_of_open_size():
     with lamina.device("meta"):
         lamina.applications.VGG16(weights=None, input_shape=(None, None, 3))

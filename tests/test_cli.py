@@ -181,7 +181,7 @@ def test_no_command_shows_the_help() -> None:
     [
         ("lamina what", ["what-if"]),
         ("lamina summary --show-", ["--show-trainable"]),
-        ("lamina explain ResNet1", ["ResNet101", "ResNet152"]),
+        ("lamina explain DenseNet1", ["DenseNet121", "DenseNet169"]),
     ],
 )
 def test_completion(words: str, found: list[str]) -> None:
@@ -417,7 +417,7 @@ def test_every_mistake_has_its_words(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["explain", "DenseNet12"], 2, "no application. Did you mean 'DenseNet121'? The applications: DenseNet121,"),
+        (["explain", "DenseNet12"], 2, "no application. Did you mean 'DenseNet121'? The applications: ConvNeXtBase,"),
         (["explain", "unheard"], 2, "'unheard' is no file, no module:name and no application. The applications:"),
         (["explain", "ResNet55"], 2, "no application. Did you mean 'ResNet50'?"),
         (["check", "VGG16", "--ignore", "W99"], 1, "There is no finding 'W99'. The codes are D501,"),

@@ -199,8 +199,8 @@ def test_where_files_cannot_go(tmp_path):
         lamina.models.load_model(tmp_path / "no.keras")
     with pytest.raises(FileNotFoundError):
         model.load_weights(tmp_path / "no.weights.h5")
-    with pytest.raises(ValueError, match="safe_mode"):
-        lamina.models.load_model(tmp_path / "m.keras", safe_mode=False)
+    with pytest.raises(TypeError, match="safe_mode"):
+        lamina.models.load_model(tmp_path / "m.keras", safe_mode="no")
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])

@@ -43,6 +43,8 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, An
     if values.ndim != 2 or values.shape[1] != CLASSES:
         raise ShapeError(
             f"decode_predictions reads a batch of {CLASSES} probabilities each and got shape {values.shape}.",
+            layer="decode_predictions",
+            path="decode_predictions",
             received=f"preds of shape {values.shape}",
             expected=f"shape (batch, {CLASSES})",
             because="the names are those of ImageNet's 1000 classes, one per position",

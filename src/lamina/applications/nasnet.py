@@ -176,6 +176,7 @@ def _open_size(architecture: Architecture, request: Request) -> ShapeError:
     return ShapeError(
         f"{architecture.name} needs images of a stated size and got an open one.",
         layer=architecture.name,
+        path=architecture.name,
         received=f"input_shape={request.input_shape}",
         expected="a number for height and for width",
         because="where it halves its feature maps, a row and a column of zeros are added if their size is odd, so that "

@@ -33,4 +33,3 @@ __all__ = [
     "save_weights",
     "serialize_keras_object",
 ]
-
