@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import h5py
 
 from lamina.base.errors import LaminaError
-from lamina.saving.guard import check_h5, check_zip
+from lamina.saving.guard import check_h5, check_zip, raised_by_h5py
 from lamina.saving.sections import h5_member
 
 try:
@@ -151,7 +151,9 @@ def opened_h5(path: Path, archive: zipfile.ZipFile | None = None) -> Iterator[h5
         with h5py.File(path, "r") if archive is None else h5_member(archive, WEIGHTS) as file:
             check_h5(file, path)
             yield file
-    except OSError as error:
+    except Exception as error:
+        if not (isinstance(error, OSError) or raised_by_h5py(error)):
+            raise
         raise LaminaError(f"{path} cannot be read: it is damaged or cut short, or no HDF5 file ({error}).") from error
 
 

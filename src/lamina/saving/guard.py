@@ -6,6 +6,7 @@ import json
 import math
 import mmap
 import stat
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,12 @@ def check_heaps(content: bytes | mmap.mmap, path: Path) -> None:
         place = content.find(_HEAP, place + 16)
 
 
+def raised_by_h5py(error: BaseException) -> bool:
+    """Whether an error began in h5py, which has none of its own for damage: RuntimeError, KeyError, ValueError, …"""
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not isinstance(error, LaminaError) and bool(frames) and "h5py" in Path(frames[-1]).parts
+
+
 def check_h5(file: h5py.File, path: Path) -> None:
     """Errors: those of `_check_objects`; a LaminaError where HDF5 cannot make out what is there."""
     try:
@@ -160,7 +167,7 @@ def _check_objects(file: h5py.File, path: Path) -> None:
         place, group = waiting.pop()
         _check_attributes(group, place, path)
         for raw in group.id:
-            name = f"{place}/{raw.decode('utf8', 'replace')}"
+            name = f"{place}/{raw.decode('utf8')}"
             if group.id.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
                 raise _refused(path, name, "is a link to another place")
             found = h5py.h5o.open(group.id, raw)
