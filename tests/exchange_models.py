@@ -319,7 +319,7 @@ def one_layer(k: Framework, name: str, arguments: dict[str, Any]) -> Any:
         layer = k.layers.InputLayer(**arguments)
         return k.Model(layer.output, k.ops.cast(layer.output, "float32"))
     outputs = getattr(k.layers, name)(**arguments)(inputs if len(inputs) > 1 else inputs[0])
-    return k.Model(inputs, outputs)
+    return k.Model(inputs if len(inputs) > 1 else inputs[0], outputs)
 
 
 def example(model: Any, k: Framework, batch: int = 8) -> Any:

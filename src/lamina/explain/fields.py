@@ -154,8 +154,8 @@ def receptive_field(model: Any, layer: Any = None) -> ReceptiveField:
     >>> import lamina
     >>> x = lamina.Input((32, 32, 3))
     >>> y = lamina.layers.Conv2D(8, 3, strides=2, padding="same", name="conv")(x)
-    >>> print(lamina.Model(x, lamina.layers.MaxPooling2D(2)(y)).receptive_field())
-    One position of 'max_pooling2d' depends on
+    >>> print(lamina.Model(x, lamina.layers.MaxPooling2D(2, name="pool")(y)).receptive_field())
+    One position of 'pool' depends on
       height     size 5, stride 4, offset 0
       width      size 5, stride 4, offset 0
     """

@@ -200,8 +200,8 @@ def _entry_today(entry: dict[str, Any], module: str, by_keras: bool) -> dict[str
 
 
 def _model_today(own: dict[str, Any], name: str, by_keras: bool) -> dict[str, Any]:
-    """A model's own config: a graph of Keras 2, written as lists of places, as calls. For Keras a list of one output
-    is that one, and the batch size of a Sequential's input no condition."""
+    """A model's own config: a graph of Keras 2, written as lists of places, as calls. For Keras a list of one input
+    or output is that one, and the batch size of a Sequential's input no condition."""
     calls = [call for layer in own["layers"] if isinstance(layer, dict) for call in layer.get("inbound_nodes") or []]
     if "input_layers" in own and calls and not any(isinstance(call, dict) for call in calls):
         from lamina.saving.old_configs import graph_today
@@ -210,7 +210,7 @@ def _model_today(own: dict[str, Any], name: str, by_keras: bool) -> dict[str, An
     if by_keras and name == "Sequential" and own["layers"]:
         return {**own, "layers": [_any_batch(own["layers"][0]), *own["layers"][1:]]}
     if by_keras:
-        return {**own, "output_layers": _only(own["output_layers"])} if "output_layers" in own else own
+        return {**own, **{key: _only(own[key]) for key in ("input_layers", "output_layers") if key in own}}
     return own
 
 
