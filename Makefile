@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/demo.py
@@ -18,6 +18,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/code_size.py
+
+# make bench ONLY=predict,train/ResNet50 ENGINES=lamina,torch ROUNDS=7: see benchmarks/README.md
+bench:
+	$(PYTHON) -m benchmarks --only '$(ONLY)' --engines '$(ENGINES)' $(if $(ROUNDS),--rounds $(ROUNDS)) $(BENCH)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("lamina needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

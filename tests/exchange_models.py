@@ -349,3 +349,35 @@ def arrays(structure: Any) -> list[Any]:
     """The tensors of a structure as arrays, those of short floats as float32."""
     found = [leaf.detach() for leaf in lamina.tree.flatten(structure)]
     return [np.asarray(leaf.float() if leaf.dtype.itemsize == 2 else leaf) for leaf in found]
+
+
+def scale_class(k: Framework) -> Any:
+    """A user's own layer, with an argument that its config has without a get_config of its own."""
+
+    class Scale(k.layers.Layer):
+        def __init__(self, factor=2.0, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def build(self, input_shape):
+            self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
+
+        def call(self, x):
+            return x * self.scale * self.factor
+
+    return Scale
+
+
+def assert_same_outputs(one: Any, other: Any, x: Any) -> None:
+    for a, b in zip(arrays(one(x)), arrays(other(x)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def write_layers(root: Any, layers: dict[str, dict[str, Any]]) -> None:
+    """Writes arrays by layer and weight into an HDF5 group as Keras 1 and 2 laid them out."""
+    root.attrs["layer_names"] = [name.encode() for name in layers]
+    for name, weights in layers.items():
+        group = root.create_group(name)
+        group.attrs["weight_names"] = [weight.encode() for weight in weights]
+        for weight, array in weights.items():
+            group[weight] = array

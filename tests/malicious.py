@@ -286,7 +286,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "Dense of 10**12 in a model inside": lambda: sequential(sequential(dense(10**12))),
     "Embedding of 10**12": lambda: sequential(entry("Embedding", {"input_dim": 10**12, "output_dim": 8})),
     "many layers of a GiB": lambda: sequential(
-        *(entry("Dense", {"units": 16_384, "name": f"d{number}"}) for number in range(4_000))
+        *(entry("Dense", {"units": 16_384, "name": f"d{number}"}) for number in range(1_000))
     ),
     "weights by build_config": lambda: entry(
         "Sequential",
@@ -560,6 +560,53 @@ DAMAGED_SAFETENSORS: dict[str, Callable[[Path], Path]] = {
     "truth for a number": lambda folder: safetensors(folder, {"dense.kernel": _tensor([True], 0, 4)}, bytes(4)),
     "no dict": lambda folder: safetensors(folder, b"[1, 2]", b""),
     "metadata of numbers": lambda folder: safetensors(folder, {"__metadata__": [1]}, b""),
+}
+
+
+# ------------------------------------------------------------------------------------------------------------- shards
+
+
+def _shards(folder: Path, places: Any, **files: bytes) -> Path:
+    """An index of weights in several files, and those files: `a` is `a.weights.h5`."""
+    for name, content in files.items():
+        (folder / f"{name}.weights.h5").write_bytes(content)
+    path = folder / "m.weights.json"
+    path.write_text(json.dumps({"metadata": {"total_size": 32.0}, "weight_map": places}))
+    return path
+
+
+def _shard_named(name: Any) -> Callable[[Path], Path]:
+    return lambda folder: _shards(folder, {"/layers/dense/vars": name}, a=weights())
+
+
+_PLACE = "/layers/dense/vars"
+SHARDS: dict[str, Callable[[Path], Path]] = {
+    "name leads up": _shard_named("../a.weights.h5"),
+    "name leads down and up": _shard_named("x/../../a.weights.h5"),
+    "name is absolute": _shard_named("/etc/a.weights.h5"),
+    "name is an address": _shard_named("http://127.0.0.1:9/a.weights.h5"),
+    "name on a drive": _shard_named("C:a.weights.h5"),
+    "name with a zero": _shard_named("a\0.weights.h5"),
+    "name of a device": _shard_named("/dev/stdin"),
+    "name leads up in a list": _shard_named(["a.weights.h5", "..\\a.weights.h5"]),
+    "name of no weights": _shard_named("passwd"),
+    "index of parts": _shard_named([[]] * 2_000_000),
+    **{
+        f"shard with {name}": lambda folder, name=name: _shards(folder, {_PLACE: "a.weights.h5"}, a=hdf5(name))
+        for name in HDF5
+    },
+}
+DAMAGED_SHARDS: dict[str, Callable[[Path], Path]] = {
+    "a shard twice": lambda folder: _shards(
+        folder, {_PLACE: ["a.weights.h5", "b.weights.h5"]}, a=weights(), b=weights()
+    ),
+    "no shard": lambda folder: _shards(folder, {_PLACE: "b.weights.h5"}, a=weights()),
+    "a shard cut short": lambda folder: _shards(folder, {_PLACE: "a.weights.h5"}, a=weights()[:1000]),
+    "a shard without weights": lambda folder: _shards(
+        folder, {_PLACE: "a.weights.h5"}, a=weights(lambda file: put(file, "layers/other/vars/0", np.ones(2)))
+    ),
+    "10**5 shards": lambda folder: _shards(folder, {_PLACE: [f"{n}.weights.h5" for n in range(10**5)]}, a=weights()),
+    "an empty index": lambda folder: _shards(folder, {}, a=weights()),
 }
 
 

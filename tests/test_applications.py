@@ -1,9 +1,8 @@
 """Every model of `lamina.applications` against Keras's.
 
 Structure (names, order, every shape, parameters, configs, the published weights file) of all models, without memory.
-Numbers, with Keras's random weights carried over, of the feature maps of all but the largest models of a family
-(`LARGE`): their bodies are the same functions on longer tables, and their structure is compared. What is the same in
-all models of a family (the top, data formats, poolings, arguments of its own) is compared on its smallest.
+Numbers, with Keras's random weights carried over, of the feature maps of all models. What is the same in all models of
+a family (the top, data formats, poolings, arguments of its own) is compared on its smallest.
 """
 
 from __future__ import annotations
@@ -26,21 +25,18 @@ from zoo_parity import (
     LAST_ONLY,
     MODELS,
     SMALLEST,
+    assert_close,
     assert_same_outputs,
     assert_same_structure,
     images,
     keras_model,
     lamina_model,
     on_meta,
+    pairs,
     smallest_size,
     with_random_weights,
 )
 
-LARGE = (
-    "ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetV2M "
-    "EfficientNetV2L NASNetLarge ResNet152 ResNet152V2"
-).split()
-NUMBERS = [name for name in MODELS if name not in LARGE]
 CHANNELS_FIRST = [name for name in SMALLEST if not name.startswith(LAST_ONLY)]
 # Arguments that only some families have.
 OWN_ARGUMENTS = {
@@ -52,7 +48,11 @@ OWN_ARGUMENTS = {
     "MobileNetV3Large": [{"alpha": 0.75, "dropout_rate": 0.4}, {"minimalistic": True, "include_preprocessing": False}],
     "MobileNetV3Small": [{"alpha": 0.75, "include_top": False}, {"minimalistic": True}],
 }
-pytestmark = pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square", "ignore:This model usually")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`input_shape` is undefined or non-square",
+    "ignore:This model usually",
+    "ignore:The structure of `inputs` doesn't match",  # of a Keras model that was built on an `input_tensor`
+)
 
 
 class TestStructureWithTop:
@@ -105,7 +105,7 @@ class TestVariants:
 
     @pytest.mark.parametrize(
         ("name", "request_"),
-        [(name, one) for name, requests in OWN_ARGUMENTS.items() if name in MODELS for one in requests],
+        [(name, one) for name, requests in OWN_ARGUMENTS.items() for one in requests],
     )
     def test_own_arguments(self, keras, name, request_):
         request = {"input_shape": (96, 96, 3), "weights": None} | request_
@@ -114,26 +114,18 @@ class TestVariants:
 
 class TestNumbersWithTop:
     @pytest.mark.parametrize("name", SMALLEST)
-    def test_logits(self, keras, name):
+    def test_logits_at_two_sizes(self, keras, name):
         size = smallest_size(name)
-        shape = (size + 1, size, 3)
-        request = {"input_shape": shape, "classes": 5, "classifier_activation": None}
-        mine, theirs = with_random_weights(keras, name, **request)
-        assert_same_outputs(mine, theirs, images(2, *shape))
+        request = {"classes": 5, "classifier_activation": None}
+        for mine, theirs, shape in pairs(keras, name, [(size + 1, size, 3), (96, 81, 3)], **request):
+            assert_same_outputs(mine, theirs, images(2, *shape))
 
 
 class TestNumbersWithoutTop:
-    @pytest.mark.parametrize("name", NUMBERS)
+    @pytest.mark.parametrize("name", MODELS)
     def test_feature_maps_at_two_sizes(self, keras, name):
         size = smallest_size(name)
-        shapes = [(size, size + 5, 3), (96, 81, 3)]
-        if name.startswith("NASNet"):  # its paddings depend on the size: a model for each
-            for shape in shapes:
-                pair = with_random_weights(keras, name, include_top=False, input_shape=shape)
-                assert_same_outputs(*pair, images(1, *shape))
-            return
-        mine, theirs = with_random_weights(keras, name, include_top=False, input_shape=(None, None, 3))
-        for shape in shapes:
+        for mine, theirs, shape in pairs(keras, name, [(size, size + 5, 3), (96, 81, 3)], include_top=False):
             assert_same_outputs(mine, theirs, images(1, *shape))
 
 
@@ -148,6 +140,33 @@ class TestNumbersOfVariants:
         finally:
             keras.config.set_image_data_format("channels_last")
 
+    @pytest.mark.parametrize("top", [False, True])
+    @pytest.mark.parametrize("name", ["DenseNet121", "NASNetMobile"])
+    def test_channels_first_where_keras_refuses_it(self, name, top):
+        """It is the model with the channels last, transposed: every shape, and the numbers with the same weights."""
+        request = {"weights": None, "include_top": top, "classes": 5, "classifier_activation": None}
+        last = lamina_model(name)(input_shape=(80, 83, 3), **request)
+        lamina.config.set_image_data_format("channels_first")
+        first = lamina_model(name)(input_shape=(3, 80, 83), **request)
+        for one, other in zip(first.layers, last.layers, strict=True):
+            batch, *sizes, channels = other.output.shape
+            assert (one.name, one.output.shape) == (other.name, (batch, channels, *sizes))
+        rng = np.random.default_rng(0)
+        weights = [value + rng.uniform(0, 0.1, value.shape) * (value.ndim == 1) for value in last.get_weights()]
+        first.set_weights(weights)
+        last.set_weights(weights)
+        x = images(1, 80, 83, 3)
+        with torch.no_grad():
+            found, expected = first(x.transpose(0, 3, 1, 2)).numpy(), last(x).numpy()
+        assert_close(found if top else found.transpose(0, 2, 3, 1), expected)
+
+    def test_channels_first_that_a_family_refuses(self):
+        lamina.config.set_image_data_format("channels_first")
+        with pytest.raises(
+            ValueError, match=r'last axis only\. Call lamina\.config\.set_image_data_format\("channels_last'
+        ):
+            lamina.applications.ConvNeXtTiny(weights=None)
+
     @pytest.mark.parametrize(
         ("name", "pooling"),
         [(name, "avg") for name in SMALLEST] + [(name, "max") for name in SMALLEST if name not in CHANNELS_FIRST],
@@ -159,7 +178,7 @@ class TestNumbersOfVariants:
 
     @pytest.mark.parametrize(
         ("name", "request_"),
-        [(name, one) for name, requests in OWN_ARGUMENTS.items() if name in MODELS for one in requests],
+        [(name, one) for name, requests in OWN_ARGUMENTS.items() for one in requests],
     )
     def test_own_arguments(self, keras, name, request_):
         # softmax would hide the numbers
@@ -213,6 +232,29 @@ class TestWeights:
         mine = lamina.applications.MobileNet(**self.SMALL)
         assert_same_outputs(mine, small, images(1, 64, 64, 3))
 
+    @pytest.mark.parametrize("name", [name for name in SMALLEST if not name.startswith(("VGG", "MobileNetV3"))])
+    def test_a_pretrained_top_that_takes_a_mean_reads_images_of_another_size(self, keras, name, monkeypatch):
+        """Keras asks for the usual size there (not of MobileNetV3); lamina reads the same weights."""
+        shape = (smallest_size(name) + 13, smallest_size(name) + 40, 3)
+        with keras_model(keras, name) as build, pytest.raises(ValueError, match="`input_shape` should be"):
+            build(input_shape=shape)
+        asked = []
+        monkeypatch.setattr("lamina.applications.ending.get_file", lambda *where, **_: asked.append(where))
+        monkeypatch.setattr("lamina.models.Model.load_weights", lambda *_, **__: None)
+        with lamina.device("meta"):
+            usual, other = getattr(lamina.applications, name)(), getattr(lamina.applications, name)(input_shape=shape)
+        assert asked[0] == asked[1]
+        assert [weight.shape for weight in usual.weights] == [weight.shape for weight in other.weights]
+        assert (other.input_shape, other.output_shape) == ((None, *shape), (None, 1000))
+
+    def test_the_numbers_of_a_pretrained_top_on_another_size(self, keras, tmp_path, monkeypatch):
+        monkeypatch.setenv("LAMINA_HOME", str(tmp_path))
+        with keras_model(keras, "MobileNet") as build:
+            theirs = build(weights=None, alpha=0.25, input_shape=(70, 96, 3))
+        legacy_file(keras, theirs, tmp_path / "models" / "mobilenet_2_5_224_tf.h5")
+        mine = lamina.applications.MobileNet(alpha=0.25, input_shape=(70, 96, 3))
+        assert_same_outputs(mine, theirs, images(1, 70, 96, 3))
+
     def test_without_a_network_it_ends_at_once_and_says_what_to_do(self, tmp_path, monkeypatch):
         monkeypatch.setenv("LAMINA_HOME", str(tmp_path))
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens there
@@ -231,6 +273,8 @@ class TestWeights:
         [
             ({"weights": "imagenet2"}, "there is no file 'imagenet2'"),
             ({"weights": "imagenet", "classes": 10}, "The pretrained top has 1000 classes"),
+            ({"weights": 3}, "the path of a weights file; got 3"),
+            ({"weights": None, "min_size": "none"}, "min_size is 'stated', a number of pixels, or None"),
             ({"weights": None, "pooling": "mean"}, "pooling is None, 'avg' or 'max'; got 'mean'"),
             ({"weights": None, "adapt_channels": "copy"}, "adapt_channels is 'error', 'repeat', 'mean', 'zero'"),
             ({"weights": "imagenet", "input_shape": (224, 224, 4)}, "adapt_channels says what becomes of them"),
@@ -247,7 +291,7 @@ class TestWeights:
 
 
 # With preprocessing inside the model (a number for each channel) and without.
-ADAPTED = [name for name in ("ResNet50", "MobileNet", "EfficientNetB0", "EfficientNetV2B0") if name in MODELS]
+ADAPTED = ["ResNet50", "MobileNet", "EfficientNetB0", "EfficientNetV2B0"]
 
 
 class TestAdaptedChannels:
@@ -329,8 +373,6 @@ class TestSmallestSize:
         ],
     )
     def test_messages(self, name, size, options):
-        if name not in MODELS:
-            pytest.skip(f"{name} is not there yet")
         with pytest.raises(ShapeError) as error:
             lamina_model(name)(weights=None, input_shape=(size, size + 9, 3), **options)
         check_golden(f"smallest_size_{name.lower()}_{size}", str(error.value))

@@ -348,6 +348,57 @@ def test_nothing_is_found_in_a_stock_model_but_what_is_true(name, size, top):
         assert Counter(finding.code for finding in model.check()) == expected(name, size, top)
 
 
+# Of each other family one; the smallest size that it is made for.
+OTHERS = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+OTHERS |= dict.fromkeys(["ConvNeXtTiny", "EfficientNetB0", "EfficientNetV2B0", "NASNetMobile", "ResNet50V2"], 32)
+OTHERS |= dict.fromkeys(["MobileNet", "MobileNetV2", "MobileNetV3Small"], 32)
+
+
+def producer(tensor):
+    return tensor._keras_history.operation if tensor._keras_history else None
+
+
+def looked_at_by_hand(model):
+    """S104 and S106 of all windows, from kernels, strides, zeros and sizes: how many of each."""
+    found, dropping, read_to_the_end = Counter(), [], set()
+    for layer in model.layers:
+        if isinstance(layer, lamina.Model):
+            found += looked_at_by_hand(layer)
+            continue
+        tensor = layer.input
+        window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+        if window is None:
+            if not isinstance(layer, layers.ZeroPadding2D):
+                read_to_the_end |= {id(one) for one in (tensor if isinstance(tensor, list) else [tensor])}
+            continue
+        zeros = [(0, 0), (0, 0)]
+        if isinstance(producer(tensor), layers.ZeroPadding2D):
+            zeros, tensor = producer(tensor).padding, producer(tensor).input
+        sizes, dropped = tensor.shape[1:3], False
+        axes = zip(sizes, layer.output.shape[1:3], window, layer.strides, zeros, strict=True)
+        for size, positions, kernel, stride, (before, _) in axes:
+            if layer.padding == "same":
+                before = max((positions - 1) * stride + kernel - size, 0) // 2
+            dropped |= (positions - 1) * stride - before + max(kernel, stride) < size
+        larger = any(kernel > size for kernel, size in zip(window, sizes, strict=True))
+        found["S104"] += larger and not (set(sizes) == {1} and max(layer.strides) > 1)  # that would be S105
+        if dropped:
+            dropping.append(id(tensor))
+        else:
+            read_to_the_end.add(id(tensor))
+    found["S106"] += sum(tensor not in read_to_the_end for tensor in dropping)
+    return +found
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(("size", "top"), [(224, True), (96, True), (None, False), (100, False)])
+def test_nothing_is_found_in_other_families_but_what_is_true(name, size, top):
+    size = OTHERS[name] if size is None else size
+    with lamina.device("meta"):
+        model = getattr(applications, name)(weights=None, include_top=top, input_shape=(size, size, 3))
+    assert Counter(finding.code for finding in model.check()) == looked_at_by_hand(model)
+
+
 def test_what_is_true_of_the_stock_models_as_printed():
     with lamina.device("meta"):
         check_golden("checking/resnet50", str(applications.ResNet50(weights=None).check()))

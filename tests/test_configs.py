@@ -10,6 +10,7 @@ import pytest
 import lamina
 from lamina import layers, saving
 from lamina.base.errors import LaminaError
+from lamina.base.registry import public_name
 
 CONV = {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu", "kernel_regularizer": "l2"}
 DEPTHWISE = {"kernel_size": 3, "depth_multiplier": 2, "activation": "tanh"}
@@ -27,8 +28,14 @@ ARGUMENTS = {
     "Embedding": {"input_dim": 5, "output_dim": 3, "mask_zero": True},
     "GaussianDropout": {"rate": 0.2},
     "GaussianNoise": {"stddev": 0.2},
+    "GroupQueryAttention": {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2, "use_gate": True},
+    "MultiHeadAttention": {"num_heads": 2, "key_dim": 4, "output_shape": 3, "dropout": 0.1, "kernel_regularizer": "l2"},
+    "GRU": {"units": 3, "reset_after": False, "dropout": 0.2, "seed": 1},
+    "GRUCell": {"units": 3, "recurrent_activation": "hard_sigmoid"},
     "GroupNormalization": {"groups": 2, "epsilon": 1e-4},
     "InputLayer": {"shape": (3, None), "dtype": "int32"},
+    "LSTM": {"units": 3, "return_sequences": True, "go_backwards": True, "recurrent_dropout": 0.1},
+    "LSTMCell": {"units": 3, "unit_forget_bias": False, "recurrent_constraint": "non_neg"},
     "LayerNormalization": {"axis": (1, 2), "center": False},
     "LeakyReLU": {"negative_slope": 0.1},
     "Normalization": {"axis": -1, "mean": (1.0, 2.0), "variance": (1.0, 3.0)},
@@ -39,6 +46,8 @@ ARGUMENTS = {
     "Rescaling": {"scale": 2.0, "offset": 1.0},
     "Reshape": {"target_shape": (2, -1)},
     "Resizing": {"height": 3, "width": 4, "interpolation": "nearest"},
+    "SimpleRNN": {"units": 3, "stateful": True, "recurrent_initializer": "he_normal"},
+    "SimpleRNNCell": {"units": 3, "activation": "relu", "seed": 2},
     "Softmax": {"axis": 1},
     **{f"Conv{n}D{kind}": CONV for n in (1, 2, 3) for kind in ("", "Transpose")},
     **{f"DepthwiseConv{n}D": DEPTHWISE for n in (1, 2)},
@@ -50,9 +59,14 @@ ARGUMENTS = {
     **{f"Cropping{n}D": {"cropping": 1} for n in (1, 2, 3)},
     **{f"UpSampling{n}D": {"size": 3} for n in (1, 2, 3)},
 }
-WITHOUT_CONFIG = {"Layer", "Lambda"}  # a base class; one that needs a registered function
+AROUND_LAYERS = {"RNN", "StackedRNNCells", "Bidirectional", "TimeDistributed", "Wrapper"}  # see test_recurrent.py
+WITHOUT_CONFIG = {"Layer", "Lambda"} | AROUND_LAYERS  # a base class; one that needs a registered function
 NAMES = sorted(
-    {thing.__name__ for thing in vars(layers).values() if isinstance(thing, type) and issubclass(thing, layers.Layer)}
+    {
+        public_name(thing)[1]
+        for thing in vars(layers).values()
+        if isinstance(thing, type) and issubclass(thing, layers.Layer)
+    }
     - WITHOUT_CONFIG
 )
 # Keys that only Keras writes: for things that lamina does not have, and an activity_regularizer of None.

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import exchange_models as models
 import lamina
+from exchange_models import assert_same_outputs, example, scale_class, write_layers
 from lamina import layers
 from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.saving.legacy_h5 import _write_texts, texts
@@ -84,28 +86,6 @@ def mixed(k):
 MODELS = [sequential, shared, nested, functions, mixed]
 
 
-def data_for(model):
-    rng = np.random.default_rng(0)
-
-    def one(tensor):
-        shape = (3, *tensor.shape[1:])
-        return rng.integers(0, 9, shape) if "int" in str(tensor.dtype) else rng.normal(size=shape).astype("float32")
-
-    x = [one(tensor) for tensor in model.inputs]
-    y = [np.ones((3, *tensor.shape[1:]), "float32") / tensor.shape[-1] for tensor in model.outputs]
-    return (x if len(x) > 1 else x[0]), (y if len(y) > 1 else y[0])
-
-
-def outputs(model, x):
-    found = model(x)
-    return [one.detach().float().numpy() for one in (found if isinstance(found, list) else [found])]
-
-
-def assert_same_outputs(one, other, x):
-    for a, b in zip(outputs(one, x), outputs(other, x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
 def losses(model, x, y):
     return model.fit(x, y, epochs=2, verbose=0, shuffle=False).history["loss"]
 
@@ -116,8 +96,9 @@ def losses(model, x, y):
 @pytest.mark.parametrize("build", MODELS)
 @pytest.mark.parametrize("source", ["lamina", "keras"])
 def test_lamina_goes_on_from_where_a_model_was_saved(keras, tmp_path, build, source):
-    model = build({"lamina": lamina, "keras": keras}[source])
-    x, y = data_for(model)
+    framework = {"lamina": lamina, "keras": keras}[source]
+    model = build(framework)
+    x, y = example(model, framework)
     losses(model, x, y)
     model.save(tmp_path / "m.h5")
     loaded = lamina.models.load_model(tmp_path / "m.h5")
@@ -130,7 +111,7 @@ def test_lamina_goes_on_from_where_a_model_was_saved(keras, tmp_path, build, sou
 @pytest.mark.parametrize("build", MODELS)
 def test_keras_opens_what_lamina_saved(keras, tmp_path, build):
     model = build(lamina)
-    x, y = data_for(model)
+    x, y = example(model, lamina)
     losses(model, x, y)
     model.save(tmp_path / "m.h5")
     loaded = keras.models.load_model(tmp_path / "m.h5")
@@ -148,7 +129,7 @@ def test_keras_opens_what_lamina_saved(keras, tmp_path, build):
 def test_keras_reads_weights_alone(keras, tmp_path):
     mine, theirs, other = sequential(lamina), sequential(keras), sequential(keras)
     mine.save_weights(tmp_path / "w.h5")
-    x, _ = data_for(mine)
+    x, _ = example(mine, lamina)
     theirs.load_weights(tmp_path / "w.h5")
     assert_same_outputs(mine, theirs, x)
     for a, b in zip(mine.layers, other.layers, strict=True):
@@ -160,43 +141,22 @@ def test_keras_reads_weights_alone(keras, tmp_path):
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):
     model = nested(lamina)
-    losses(model, *data_for(model))
+    losses(model, *example(model, lamina))
     for name in ("a.h5", "b.h5"):
         model.save(tmp_path / name)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
-@lamina.saving.register_keras_serializable("legacy")
-class Scale(layers.Layer):
-    def __init__(self, factor=2.0, **kwargs):
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def build(self, input_shape):
-        self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
-
-    def call(self, x):
-        return x * self.scale * self.factor
+Scale = lamina.saving.register_keras_serializable("legacy")(scale_class(lamina))
 
 
 def test_a_registered_class(keras, tmp_path):
-    class KerasScale(keras.layers.Layer):
-        def __init__(self, factor=2.0, **kwargs):
-            super().__init__(**kwargs)
-            self.factor = factor
-
-        def build(self, input_shape):
-            self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
-
-        def call(self, x):
-            return x * self.scale * self.factor
-
     model = lamina.Sequential([lamina.Input((4,)), Scale(3.0)])
     model.layers[0].scale.assign([1.0, 2.0, 3.0, 4.0])
     model.save(tmp_path / "m.h5")
     x = np.ones((2, 4), "float32")
     assert_same_outputs(model, lamina.models.load_model(tmp_path / "m.h5"), x)
-    theirs = keras.models.load_model(tmp_path / "m.h5", custom_objects={"legacy>Scale": KerasScale})
+    theirs = keras.models.load_model(tmp_path / "m.h5", custom_objects={"legacy>Scale": scale_class(keras)})
     assert_same_outputs(model, theirs, x)
 
 
@@ -212,12 +172,7 @@ def write_old(path, config, arrays, training=None, state=None, **attributes):
         root = file.create_group("model_weights")
         for key, value in attributes.items():
             file.attrs[key] = root.attrs[key] = value.encode()
-        root.attrs["layer_names"] = [name.encode() for name in arrays]
-        for name, weights in arrays.items():
-            group = root.create_group(name)
-            group.attrs["weight_names"] = [weight.encode() for weight in weights]
-            for weight, array in weights.items():
-                group[weight] = array
+        write_layers(root, arrays)
         if state is not None:
             group = file.create_group("optimizer_weights")
             group.attrs["weight_names"] = [name.encode() for name in state]
@@ -294,7 +249,7 @@ def test_a_functional_of_keras_2(keras, tmp_path):
 
     expected = np.concatenate([run(x[0]), run(x[1])], -1) @ head["head/kernel:0"] + head["head/bias:0"]
     assert model.output_shape == (None, 2)
-    np.testing.assert_allclose(outputs(model, x)[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(models.arrays(model(x))[0], expected, rtol=1e-4, atol=1e-5)
     write_old(tmp_path / "k.h5", keras_2_config(False), arrays, keras_version="2.4.0", backend="tensorflow")
     assert_same_outputs(model, keras.models.load_model(tmp_path / "k.h5"), x)
     assert_same_outputs(model, lamina.models.load_model(tmp_path / "k.h5"), x)
@@ -382,7 +337,7 @@ def test_a_sequential_of_keras_1(tmp_path, ordering):
     y = torch.nn.functional.conv2d(image, torch.from_numpy(kernel).permute(3, 2, 0, 1), torch.from_numpy(bias)).relu()
     expected = torch.nn.functional.max_pool2d(y, 2).sum((1, 2, 3)).numpy()
     given = x if ordering == "tf" else x.transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(outputs(model, given)[0], np.stack([expected] * 2, -1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(models.arrays(model(given))[0], np.stack([expected] * 2, -1), rtol=1e-4, atol=1e-4)
 
 
 def test_a_merging_graph_of_keras_1(tmp_path):
@@ -398,7 +353,7 @@ def test_a_merging_graph_of_keras_1(tmp_path):
     model = lamina.models.load_model(tmp_path / "m.h5")
     a, b = np.ones((2, 3), "float32"), np.full((2, 3), 2, "float32")
     expected = np.concatenate([a, b], -1) @ arrays["d"]["d_W"] + arrays["d"]["d_b"]
-    np.testing.assert_allclose(outputs(model, [a, b])[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(models.arrays(model([a, b]))[0], expected, rtol=1e-5)
 
 
 def test_kernels_of_theano_are_mirrored(tmp_path):

@@ -166,6 +166,14 @@ def test_from_what_size_on_a_stage_does_real_down_sampling(name):
             assert (layer.input.shape[1] > 1) == several
 
 
+@pytest.mark.parametrize("name", ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Small", "MobileNetV3Large"])
+def test_the_stride_goes_on_behind_gates(name):
+    """A gate brings the whole image to each position, which stays where it is."""
+    found = application(name).minimum_input()
+    assert found.total_stride == (32, 32)
+    assert [stage.stride for stage in found.axes[0].stages] == [2, 4, 8, 16, 32]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

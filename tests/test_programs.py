@@ -209,7 +209,7 @@ def test_a_small_image_is_refused_with_the_reason():
 
 
 def test_what_is_unfinished_says_so():
-    with pytest.raises(lamina.UnfinishedError, match="LSTM"):
-        _ = lamina.layers.LSTM
+    with pytest.raises(lamina.UnfinishedError, match="ConvLSTM2D"):
+        _ = lamina.layers.ConvLSTM2D
     with pytest.raises(AttributeError, match="no 'Nonsense'"):
         _ = lamina.Nonsense

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from lamina.base.registry import PACKAGES, known_names
 from lamina.base.serialization import deserialize_keras_object
 from lamina.engine.budget import current_budget
 from lamina.models import clone_model, load_model, model_from_json
+from lamina.saving.converting import convert
+from lamina.saving.inspecting import inspect_file
 from malicious import archive, dense, entry, sequential
 from watching import watched
 
@@ -102,7 +105,51 @@ def test_configs_that_do_harm(tmp_path, name):
 
 @pytest.mark.parametrize("name", malicious.SENSELESS)
 def test_configs_that_describe_no_model(tmp_path, name):
-    refused(archive(tmp_path, malicious.SENSELESS[name]()), error=LaminaError)
+    config = malicious.SENSELESS[name]()
+    refused(archive(tmp_path, config), error=LaminaError)
+    refused_as_config(config, LaminaError)
+
+
+def refused_as_config(config, error: type[Exception] = UnsafeFileError) -> None:
+    """By what makes objects of a config that no file holds."""
+    models = {"Sequential": lamina.Sequential, "Functional": lamina.models.Functional}
+    for read in (deserialize_keras_object, layers.deserialize):
+        with watched(memory=400 * 2**20), pytest.raises(error):
+            read(copy.deepcopy(config))
+    if "compile_config" not in config:
+        with watched(memory=400 * 2**20), pytest.raises(error):
+            models[config["class_name"]].from_config(copy.deepcopy(config["config"]))
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Of which there is so little that a test may use it up."""
+    monkeypatch.setattr("lamina.engine.budget.free_memory", lambda: 2**27)
+
+
+@pytest.mark.parametrize("name", malicious.CONFIGS)
+def test_configs_that_do_harm_outside_a_file(little_memory, name):
+    refused_as_config(malicious.CONFIGS[name]())
+
+
+@pytest.mark.parametrize("place", [*malicious.PLACES, *malicious.WRAPPERS])
+def test_names_outside_lamina_outside_a_file(place):
+    for module, name in malicious.CALLABLES:
+        if place in malicious.PLACES:
+            refused_as_config(malicious.PLACES[place](module, name))
+        else:
+            refused_as_config(sequential(malicious.WRAPPERS[place](entry(name, {}, module))))
+
+
+def test_memory_of_configs_outside_a_file(little_memory):
+    model = lamina.Sequential([lamina.Input((2**10,)), layers.Dense(2**14)])  # 64 MiB
+    assert clone_model(model).count_params() == model.count_params()
+    again = layers.Dense(2**14, name="again")
+    model = lamina.Sequential([lamina.Input((2**10,)), layers.Dense(2**14), layers.Dense(2**10), again])
+    with watched(memory=300 * 2**20), pytest.raises(UnsafeFileError, match=r"all that is free.*meta"):
+        clone_model(model)
+    with lamina.device("meta"):
+        assert clone_model(model).count_params() == model.count_params()
 
 
 def test_from_config_and_clone_model_fail_closed():
@@ -226,6 +273,53 @@ def test_safetensors_that_are_none(tmp_path, name):
     refused(malicious.DAMAGED_SAFETENSORS[name](tmp_path), error=LaminaError, load=into_small)
 
 
+def inspected(path: Path) -> None:
+    """What `inspect_file` may do with a file that does harm: say so, or refuse it."""
+    with watched(path), suppress(LaminaError):
+        assert inspect_file(path).remarks
+
+
+def test_inspect_does_no_harm_and_says_what_it_saw(tmp_path):
+    for build in malicious.ARCHIVES:
+        inspected(build(tmp_path))
+    for name in malicious.HDF5:
+        inspected(archive(tmp_path, sequential(dense()), malicious.hdf5(name)))
+        (tmp_path / "m.weights.h5").write_bytes(malicious.hdf5(name))
+        inspected(tmp_path / "m.weights.h5")
+    for build in (*malicious.SAFETENSORS.values(), *malicious.DAMAGED_SAFETENSORS.values()):
+        inspected(build(tmp_path))
+    for place in malicious.PLACES.values():
+        inspected(archive(tmp_path, place("os", "system")))
+    for config in malicious.CONFIGS.values():
+        with watched(archive(tmp_path, config()), memory=400 * 2**20):
+            inspect_file(tmp_path / "m.keras")
+
+
+@pytest.mark.parametrize("name", malicious.SHARDS)
+def test_shards_that_do_harm(tmp_path, name):
+    path = malicious.SHARDS[name](tmp_path)
+    files = sorted(tmp_path.iterdir())
+    with watched(*files), pytest.raises(UnsafeFileError):
+        into_small(path)
+    with watched(*files), pytest.raises(UnsafeFileError):
+        saving.KerasFileEditor(path)
+    with watched(*files), suppress(UnsafeFileError):  # it says what it is, or refuses it too
+        assert inspect_file(path).remarks
+    assert sorted(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize("name", malicious.DAMAGED_SHARDS)
+def test_shards_that_are_none(tmp_path, name):
+    path = malicious.DAMAGED_SHARDS[name](tmp_path)
+    with watched(path, *tmp_path.iterdir()), pytest.raises((LaminaError, FileNotFoundError)):
+        into_small(path)
+
+
+def test_a_shard_twice_is_an_error_of_the_editor_too(tmp_path):
+    with pytest.raises(LaminaError, match="two of its shards hold layers/dense/vars/0"):
+        saving.KerasFileEditor(malicious.DAMAGED_SHARDS["a shard twice"](tmp_path))
+
+
 @pytest.mark.parametrize("build", malicious.PICKLES, ids=lambda build: build.__name__)
 def test_pickles_are_not_opened(tmp_path, build):
     path = build(tmp_path)
@@ -252,6 +346,59 @@ def test_the_limit_counts_weights_and_the_optimizer(tmp_path):
     for wrong in (-1, True, "2 GB", 1.5):
         with pytest.raises(ValueError, match="memory_limit"):
             load_model(tmp_path / "m.keras", memory_limit=wrong)
+
+
+def packed_weights(shape: tuple[int, ...]) -> bytes:
+    """A kernel of zeros that the file holds in a thousandth of its size, every byte of it there."""
+
+    def fill(file):
+        file.create_dataset("layers/dense/vars/0", shape, "float32", compression="gzip", chunks=(1, *shape[1:]))
+        for row in range(shape[0]):
+            file["layers/dense/vars/0"][row] = 0
+        file["layers/dense/vars/1"] = np.ones(2, "float32")
+
+    return malicious.weights(fill)
+
+
+def test_what_does_not_fit_is_not_unpacked(tmp_path):
+    """400 MiB in a file of half a megabyte: `load_weights` compares the shapes and reads nothing."""
+    (tmp_path / "m.weights.h5").write_bytes(packed_weights((100, 2**20)))
+    assert (tmp_path / "m.weights.h5").stat().st_size < 2**20
+    refused(tmp_path / "m.weights.h5", LaminaError, load=into_small)
+    with watched(tmp_path / "m.weights.h5"), pytest.warns(UserWarning, match="Skipped"):
+        small().load_weights(tmp_path / "m.weights.h5", skip_mismatch=True)
+    with watched(tmp_path / "m.weights.h5"):
+        inspect_file(tmp_path / "m.weights.h5")
+
+
+def test_outside_a_model_too_no_more_is_read_than_a_share_of_what_is_free(tmp_path, little_memory):
+    stored = packed_weights((200, 2**18))  # 200 MiB, of which the limit is 96
+    path = tmp_path / "m.weights.h5"
+    path.write_bytes(stored)
+    for read in (into_small, saving.KerasFileEditor):
+        with watched(path, memory=2**26), pytest.raises(UnsafeFileError, match=r"takes 200 MiB, and the limit is 96"):
+            read(path)
+    path.write_bytes(malicious.weights(lambda file: [fill_with_zeros(file, f"a{number}/vars/0") for number in "12"]))
+    with watched(path, memory=2**27), pytest.raises(UnsafeFileError, match="its arrays take more than 96 MiB"):
+        saving.KerasFileEditor(path)  # which reads all of them
+    path = malicious.zip_bomb(tmp_path, 2**27)
+    for read in (load_model, into_small, saving.KerasFileEditor):
+        with watched(path, memory=2**26), pytest.raises(UnsafeFileError):
+            read(path)
+
+
+def fill_with_zeros(file, name: str) -> None:
+    file.create_dataset(name, data=np.zeros(2**24, "float32"), compression="gzip", chunks=(2**20,))
+
+
+def test_a_conversion_has_the_same_limit(tmp_path, monkeypatch):
+    small().save(tmp_path / "m.keras")
+    with pytest.raises(UnsafeFileError, match="memory_limit"):
+        convert(tmp_path / "m.keras", tmp_path / "n.keras", memory_limit=10)
+    monkeypatch.setattr("lamina.engine.budget.free_memory", lambda: 10)
+    with pytest.raises(UnsafeFileError, match="75% of what is free"):
+        convert(tmp_path / "m.keras", tmp_path / "n.keras")
+    assert not (tmp_path / "n.keras").exists()
 
 
 def test_weights_get_memory_only_when_all_fit(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def _hook(event: str, arguments: Any) -> None:
 sys.addaudithook(_hook)  # it cannot be taken off; outside of `watched` it does nothing
 
 
-def _harmless(event: str, arguments: Any, allowed: Path) -> bool:
+def _harmless(event: str, arguments: Any, allowed: tuple[Path, ...]) -> bool:
     if event != "open":
         return False
     path, mode, flags = arguments
@@ -40,12 +40,12 @@ def _harmless(event: str, arguments: Any, allowed: Path) -> bool:
         return True
     reads = not (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and not set(mode or "") & set("wax+")
     place = os.path.realpath(os.fsdecode(path))
-    return reads and (place == str(allowed.resolve()) or place.startswith((*_CODE, *_ASKED)))
+    return reads and (place in [str(one.resolve()) for one in allowed] or place.startswith((*_CODE, *_ASKED)))
 
 
 @contextmanager
-def watched(path: Path, memory: int = 200 * 2**20, seconds: float = 20) -> Iterator[None]:
-    """A block that may read the file at `path` and nothing else, in bounded memory and time.
+def watched(*paths: Path, memory: int = 200 * 2**20, seconds: float = 20) -> Iterator[None]:
+    """A block that may read the files at `paths` and nothing else, in bounded memory and time.
 
     Errors: an AssertionError that lists what it did. Reads of installed code (a traceback does that) do not count.
     """
@@ -57,7 +57,7 @@ def watched(path: Path, memory: int = 200 * 2**20, seconds: float = 20) -> Itera
         yield
     finally:
         seen, _seen = _seen, None
-    done = [one for one in seen if not _harmless(*one, path)]
+    done = [one for one in seen if not _harmless(*one, paths)]
     assert not done, done
     assert resident("VmHWM") - before < memory, f"{(resident('VmHWM') - before) / 2**20:.0f} MiB were taken"
     assert time.monotonic() - start < seconds

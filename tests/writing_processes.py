@@ -1,11 +1,12 @@
-"""What `test_writing.py` runs in a process of its own: saving that is killed, or that runs out of room.
+"""What `test_writing.py` runs in a process of its own: saving that is killed or runs out of room, hashes, memory.
 
-python tests/writing_processes.py killed|full|hashes FOLDER NAME   prints what came of it as JSON
+python tests/writing_processes.py killed|full|hashes|memory FOLDER NAME   prints what came of it as JSON
 """
 
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from typing import Any
 
 import lamina
 from lamina.saving import files
+from watching import reset_peak, resident
 
 SECONDS = [0.001 * 1.7**step for step in range(12)]  # after which saving is killed: from 1 ms to 0.35 s
 
@@ -162,6 +164,39 @@ def hashes(folder: Path, names: str) -> dict[str, str]:
     return result
 
 
+def wide() -> Any:
+    """38 MB in convolutions, the largest kernel a sixteenth of them. ResNet50: 102 MB, a tenth."""
+    convolutions = [lamina.layers.Conv2D(256, 3, padding="same") for _ in range(16)]
+    return lamina.Sequential([lamina.Input((8, 8, 256)), *convolutions])
+
+
+def memory(folder: Path, names: str) -> dict[str, float]:
+    """What saving, loading and loading weights need at most beyond what was there, in parts of the weights."""
+    found: dict[str, float] = {}
+
+    def measure(what: str, step: Callable[[], Any]) -> None:
+        gc.collect()
+        reset_peak()
+        before = resident("VmRSS")
+        result = step()
+        found[what] = (resident("VmHWM") - before) / size
+        del result
+
+    model = wide()
+    size = sum(weight.nbytes for weight in model.weights)
+    for name in names.split(","):
+        path, save = folder / name, saver(model, name)
+        small = trained(0)
+        saver(small, name)(folder / f"small_{name}")  # what is imported at the first time is no part of it
+        small.load_weights(folder / f"small_{name}")
+        measure(f"save {name}", lambda: save(path))  # noqa: B023  # it runs at once
+        measure(f"load weights {name}", lambda: model.load_weights(path))  # noqa: B023
+        if ".weights." not in name:
+            measure(f"load {name}", lambda: lamina.models.load_model(path))  # noqa: B023
+    return found
+
+
 if __name__ == "__main__":
     what, folder, name = sys.argv[1:]
-    print(json.dumps({"killed": killed, "full": full, "hashes": hashes}[what](Path(folder), name)))
+    actions = {"killed": killed, "full": full, "hashes": hashes, "memory": memory}
+    print(json.dumps(actions[what](Path(folder), name)))

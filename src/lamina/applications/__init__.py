@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 from typing import Any
-
-from lamina.base.errors import UnfinishedError
 
 _FAMILIES = {
     "convnext": "ConvNeXtBase ConvNeXtLarge ConvNeXtSmall ConvNeXtTiny ConvNeXtXLarge",
@@ -28,20 +25,13 @@ _FAMILY_OF = {model: family for family, models in _FAMILIES.items() for model in
 _MODULES = {*_FAMILIES, "imagenet_utils", "resnet50", "vgg16", "vgg19"} - {"vgg"}  # as in Keras
 
 
-def _exists(module: str) -> bool:
-    return find_spec(f"{__name__}.{module}") is not None
-
-
 def __getattr__(name: str) -> Any:
     module = name if name in _MODULES else _FAMILY_OF.get(name)
     if module is None:
-        raise AttributeError(f"lamina.applications has no {name!r}.")
-    if not _exists(module):
-        raise UnfinishedError(f"lamina.applications does not have {name!r} yet; it has {', '.join(__dir__())}.")
+        raise AttributeError(f"lamina.applications has no {name!r}; it has {', '.join(__dir__())}.")
     found = importlib.import_module(f"{__name__}.{module}")
     return found if name in _MODULES else getattr(found, name)
 
 
 def __dir__() -> list[str]:
-    models = [model for model, family in _FAMILY_OF.items() if _exists(family)]
-    return sorted([*filter(_exists, _MODULES), *models])
+    return sorted([*_MODULES, *_FAMILY_OF])

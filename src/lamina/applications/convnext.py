@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from lamina.applications.ending import ARGUMENTS, Architecture, Request, model_function, pooled
+from lamina.applications.ending import ARGUMENTS, Architecture, Request, model_functions, pooled
 from lamina.applications.first_layers import normalized_colours
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.preprocessing import unchanged
@@ -24,7 +23,7 @@ from lamina.layers import (
 )
 from lamina.layers.parts import expect_size
 from lamina.layers.same_shape import SameShape
-from lamina.models import Model, Sequential
+from lamina.models import Sequential
 from lamina.shapes import Axes
 
 _PACKAGE = "src.applications.convnext"  # where Keras's files say that the two layers are
@@ -96,16 +95,14 @@ class Stage:
     blocks: int
 
 
-def _architecture(
-    size: str, blocks: tuple[int, ...], channels: tuple[int, ...], hashes: tuple[str, str]
-) -> Architecture:
+def _architecture(name: str, blocks: tuple[int, ...], channels: int) -> Architecture:
+    """`channels` are those of the first stage; each stage has twice as many as the one before."""
     return Architecture(
-        f"convnext_{size}",
-        tuple(Stage(*row) for row in zip(channels, blocks, strict=True)),
+        name,
+        tuple(Stage(channels * 2**number, count) for number, count in enumerate(blocks)),
         "convnext",
-        hashes,
         pooling_names=(None, None),
-        files=("{name}.h5", "{name}_notop.h5"),
+        file="{name}{top}.h5",
         arguments=ARGUMENTS.replace("include_top", "include_top include_preprocessing"),
         options={"include_preprocessing": True},
         end=_end,
@@ -113,6 +110,19 @@ def _architecture(
 
 
 def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """ConvNeXt, Tiny to XLarge: (batch, height, width, channels) → (batch, classes).
+
+    Without the top it gives 768 (Tiny, Small), 1024, 1536 or 2048 (XLarge) feature maps of 1/32 the size. Channels last
+    only. The names of most layers begin with the model's `name`.
+
+    Parameters: `include_preprocessing`, whether a first layer normalises values of 0 to 255 (of three channels); the
+    others, and errors: as those of `ResNet50`; a ValueError with channels first.
+
+    >>> import lamina
+    >>> with lamina.device("meta"):
+    ...     lamina.applications.ConvNeXtTiny(weights=None).count_params()
+    28589128
+    """
     if config.image_data_format() == "channels_first":
         raise ValueError(
             "ConvNeXt computes with the channels on the last axis only. Call "
@@ -166,81 +176,13 @@ def _end(x: KerasTensor, architecture: Architecture, request: Request) -> KerasT
 
 
 ARCHITECTURES = {
-    size: _architecture(size, blocks, channels, hashes)
-    for size, blocks, channels, hashes in (
-        (
-            "tiny",
-            (3, 3, 9, 3),
-            (96, 192, 384, 768),
-            (
-                "8ae6e78ce2933352b1ef4008e6dd2f17bc40771563877d156bc6426c7cf503ff",
-                "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
-            ),
-        ),
-        (
-            "small",
-            (3, 3, 27, 3),
-            (96, 192, 384, 768),
-            (
-                "ce1277d8f1ee5a0ef0e171469089c18f5233860ceaf9b168049cb9263fd7483c",
-                "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab",
-            ),
-        ),
-        (
-            "base",
-            (3, 3, 27, 3),
-            (128, 256, 512, 1024),
-            (
-                "52cbb006d3dadd03f6e095a8ca1aca47aecdd75acb4bc74bce1f5c695d0086e6",
-                "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45",
-            ),
-        ),
-        (
-            "large",
-            (3, 3, 27, 3),
-            (192, 384, 768, 1536),
-            (
-                "070c5ed9ed289581e477741d3b34beffa920db8cf590899d6d2c67fba2a198a6",
-                "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd",
-            ),
-        ),
-        (
-            "xlarge",
-            (3, 3, 27, 3),
-            (256, 512, 1024, 2048),
-            (
-                "c1f5ccab661354fc3a79a10fa99af82f0fbf10ec65cb894a3ae0815f17a889ee",
-                "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05",
-            ),
-        ),
-    )
+    "ConvNeXtTiny": _architecture("convnext_tiny", (3, 3, 9, 3), 96),
+    "ConvNeXtSmall": _architecture("convnext_small", (3, 3, 27, 3), 96),
+    "ConvNeXtBase": _architecture("convnext_base", (3, 3, 27, 3), 128),
+    "ConvNeXtLarge": _architecture("convnext_large", (3, 3, 27, 3), 192),
+    "ConvNeXtXLarge": _architecture("convnext_xlarge", (3, 3, 27, 3), 256),
 }
-
-
-def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    size = function_name.removeprefix("ConvNeXt").lower()
-    return model_function(function_name, ARCHITECTURES[size], _body, docstring)
-
-
-ConvNeXtTiny = _public(
-    "ConvNeXtTiny",
-    """ConvNeXtTiny: (batch, height, width, channels) → (batch, classes), or 768 feature maps of 1/32 the size.
-
-    Channels last only. All layers' names begin with the model's `name`.
-
-    Parameters: `include_preprocessing`, whether a first layer normalises values of 0 to 255 (of three channels); the
-    others, and errors: as those of `ResNet50`.
-
-    >>> import lamina
-    >>> with lamina.device("meta"):
-    ...     lamina.applications.ConvNeXtTiny(weights=None).count_params()
-    28589128
-    """,
-)
-ConvNeXtSmall = _public("ConvNeXtSmall", "ConvNeXtSmall; the arguments are those of `ConvNeXtTiny`.")
-ConvNeXtBase = _public("ConvNeXtBase", "ConvNeXtBase; the arguments are those of `ConvNeXtTiny`.")
-ConvNeXtLarge = _public("ConvNeXtLarge", "ConvNeXtLarge; the arguments are those of `ConvNeXtTiny`.")
-ConvNeXtXLarge = _public("ConvNeXtXLarge", "ConvNeXtXLarge; the arguments are those of `ConvNeXtTiny`.")
+ConvNeXtTiny, ConvNeXtSmall, ConvNeXtBase, ConvNeXtLarge, ConvNeXtXLarge = model_functions(ARCHITECTURES, _body)
 preprocess_input = unchanged
 __all__ = [
     *(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")),

@@ -15,18 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lamina.base import config
+from lamina.applications.parts import channel_axis, image_size
+from lamina.applications.published import SERVER, Published
 from lamina.base.errors import ShapeError
 from lamina.data import get_file
 from lamina.engine.device import device
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import Dense, Dropout, Flatten, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from lamina.models import Model
-from lamina.saving.channels import WAYS, adapt_statistics
+from lamina.saving.channels import WAYS
 
-SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 # The arguments of most families in Keras's order. `name` follows them in every family, then lamina's own two.
 ARGUMENTS = "include_top weights input_tensor input_shape pooling classes classifier_activation"
 
@@ -48,15 +46,6 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Published:
-    """A weights file: its name in the cache, its address, and its MD5 hash where one is published."""
-
-    file: str
-    origin: str
-    file_hash: str | None = None
-
-
 Part = Callable[[KerasTensor, "Architecture", Request], KerasTensor]
 
 
@@ -64,12 +53,14 @@ Part = Callable[[KerasTensor, "Architecture", Request], KerasTensor]
 class Top:
     """How feature maps become classes: their mean (or, with `flatten`, all their positions), then Dense layers.
 
-    `hidden`: the name and width of the Dense layers before the last, which is `predictions`. A flattened top ties the
-    model to one image size: its first Dense has a row for every position and channel. `dropout`: the rate of a Dropout
-    `top_dropout` before the last Dense; 0 for none.
+    A flattened top ties the model to one image size: its first Dense has a row for every position and channel.
+    `average`: the name of the layer of the mean; None for an automatic name. `hidden`: the name and width of the Dense
+    layers before the last, which is `predictions`. `dropout`: the rate of a Dropout `top_dropout` before the last
+    Dense; 0 for none.
     """
 
     flatten: bool = False
+    average: str | None = "avg_pool"
     hidden: tuple[tuple[str, int], ...] = ()
     dropout: float = 0
 
@@ -79,7 +70,7 @@ def usual_end(x: KerasTensor, architecture: Architecture, request: Request) -> K
     if not request.include_top:
         return pooled(x, architecture, request)
     top = architecture.top
-    x = Flatten(name="flatten")(x) if top.flatten else GlobalAveragePooling2D(name="avg_pool")(x)
+    x = Flatten(name="flatten")(x) if top.flatten else GlobalAveragePooling2D(name=top.average)(x)
     for name, width in top.hidden:
         x = Dense(width, activation="relu", name=name)(x)
     if top.dropout:
@@ -97,53 +88,38 @@ def pooled(x: KerasTensor, architecture: Architecture, request: Request) -> Kera
     return x
 
 
-def per_channel(values: tuple[float, ...], channels: int, adapt_channels: str) -> list[float]:
-    """Red's, green's and blue's value (a mean, a scale) for the channels that `adapt_channels` lets weights be read by.
-
-    >>> per_channel((0.5, 0.25, 0.125), 4, "repeat")
-    [0.5, 0.25, 0.125, 0.5]
-    """
-    return [float(value) for value in adapt_statistics(np.asarray(values), channels, adapt_channels)]
-
-
 def usual_weights(architecture: Architecture, request: Request) -> Published:
-    """The published file by the pattern in `architecture.files` and its `hashes`, both with and without the top."""
-    which = 0 if request.include_top else 1
-    file = architecture.files[which].format(name=architecture.name)
-    hashes = architecture.hashes
-    return Published(file, f"{architecture.origin or f'{SERVER}/{architecture.folder}'}/{file}", hashes[which])
+    """The published file by the pattern in `architecture.file`."""
+    file = architecture.file.format(name=architecture.name, top="" if request.include_top else "_notop")
+    return Published(file, f"{architecture.origin or f'{SERVER}/{architecture.folder}'}/{file}")
 
 
 @dataclass(frozen=True)
 class Architecture:
     """One model of a family: its name, the table its builder reads, its sizes, and where its weights are published.
 
-    `stages`: the table that the family's builder reads. `folder`: Keras's name of the family's module. `hashes`: MD5 of
-    the weights files with and without the top. `total_stride`: the product of all strides from the input to the last
-    feature map. `default_size`: height and width where the user states none; None leaves them open. `open_size`:
-    whether they are open by default without the top. `top`,
-    `pooling_names`: what the usual end reads; the latter are the names of the average and the
-    maximum over all positions where one of them ends the model; None for an automatic name. `files`, `origin`: names of
-    the weights files with and without the top, and the address they lie under (`SERVER`/`folder`). `arguments`: the
-    public function's arguments in Keras's order, `options` the defaults of those that a `Request` does not know.
-    `end`: what follows the body. `published`: which weights file. `naming`: the model's name where the user gives none
-    and the signature's default is None.
+    - `stages`: the table that the family's builder reads. `folder`: Keras's name of the family's module.
+    - `total_stride`: the product of all strides from the input to the last feature map. `min_size`: the smallest height
+      and width that Keras accepts. `default_size`: height and width where the user states none; None leaves them open.
+      `open_size`: whether they are open by default without the top.
+    - `top`, `pooling_names`: what the usual end reads; the latter are the names of the average and the maximum over all
+      positions where one of them ends the model; None for an automatic name. `end`: what follows the body.
+    - `file`, `origin`: the pattern of the weights files' names, with {name} and {top}, and the address they lie under
+      (None: `SERVER`/`folder`). `published`: which file a request asks for.
+    - `arguments`: the public function's arguments in Keras's order; `options`: the defaults of those that a `Request`
+      does not know. `naming`: the model's name where the user gives none and the signature's default is None.
     """
 
     name: str
     stages: tuple[Any, ...]
     folder: str
-    hashes: tuple[str | None, str | None] = (None, None)
     total_stride: int = 32
     min_size: int = 32
     default_size: int | None = 224
     open_size: bool = True
     top: Top = Top()
     pooling_names: tuple[str | None, str | None] = ("avg_pool", "max_pool")
-    files: tuple[str, str] = (
-        "{name}_weights_tf_dim_ordering_tf_kernels.h5",
-        "{name}_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    )
+    file: str = "{name}_weights_tf_dim_ordering_tf_kernels{top}.h5"
     origin: str | None = None
     arguments: str = ARGUMENTS
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -152,12 +128,15 @@ class Architecture:
     naming: Callable[[Architecture, Request], str] | None = None
 
 
-def model_function(
-    function_name: str, architecture: Architecture, body: Part, docstring: str | None = None
-) -> Callable[..., Model]:
+def model_functions(architectures: Mapping[str, Architecture], body: Part) -> tuple[Callable[..., Model], ...]:
+    """The public functions of a family, in the order of the table `architectures`, which lies under their names."""
+    return tuple(model_function(name, architecture, body) for name, architecture in architectures.items())
+
+
+def model_function(function_name: str, architecture: Architecture, body: Part) -> Callable[..., Model]:
     """The public function that builds one model, with Keras's signature and `min_size` and `adapt_channels` behind.
 
-    Without a `docstring` it has that of `body`.
+    It has the docstring of `body`.
     """
     signature = _signature(architecture)
 
@@ -172,7 +151,7 @@ def model_function(
 
     make.__name__ = make.__qualname__ = function_name
     make.__module__ = f"lamina.applications.{architecture.folder}"
-    make.__doc__ = docstring or body.__doc__
+    make.__doc__ = body.__doc__
     make.__signature__ = signature  # type: ignore[attr-defined]
     return make
 
@@ -196,7 +175,7 @@ def build(architecture: Architecture, body: Part, request: Request) -> Model:
     if request.name is None and architecture.naming:
         request = replace(request, name=architecture.naming(architecture, request))
     if request.include_top and architecture.top.flatten:
-        _check_flattened(architecture, request, request.input_shape)
+        _check_flattened(architecture, request)
     given = request.input_tensor
     if given is None:
         inputs = Input(request.input_shape)
@@ -210,12 +189,17 @@ def build(architecture: Architecture, body: Part, request: Request) -> Model:
 
 def _check(request: Request) -> None:
     weights = request.weights
-    if weights not in (None, "imagenet") and not Path(os.fspath(weights)).is_file():
+    if weights is not None and not isinstance(weights, str | os.PathLike):
+        raise ValueError(f"weights is None, 'imagenet' or the path of a weights file; got {weights!r}.")
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise ValueError(f"weights is None, 'imagenet' or a weights file; there is no file {str(weights)!r}.")
     if request.pooling not in (None, "avg", "max"):
         raise ValueError(f"pooling is None, 'avg' or 'max'; got {request.pooling!r}.")
     if request.adapt_channels not in ("error", *WAYS):
         raise ValueError(f"adapt_channels is 'error', {', '.join(map(repr, WAYS))}; got {request.adapt_channels!r}.")
+    size = request.min_size
+    if size not in ("stated", None) and (isinstance(size, bool) or not isinstance(size, int)):
+        raise ValueError(f"min_size is 'stated', a number of pixels, or None for any size; got {size!r}.")
     if weights == "imagenet" and request.include_top and request.classes != 1000:
         raise ValueError(
             f"The pretrained top has 1000 classes, and classes={request.classes}. Take include_top=False and a Dense "
@@ -225,7 +209,7 @@ def _check(request: Request) -> None:
 
 def _input_shape(architecture: Architecture, body: Part, request: Request) -> tuple[int | None, ...]:
     """The input shape without the batch axis. Errors: a ShapeError below the smallest size."""
-    first = config.image_data_format() == "channels_first"
+    first = channel_axis() == 1
     size = architecture.default_size if request.include_top or not architecture.open_size else None
     default = (3, size, size) if first else (size, size, 3)
     if request.input_tensor is not None and request.input_shape is None:
@@ -241,18 +225,16 @@ def _input_shape(architecture: Architecture, body: Part, request: Request) -> tu
             f"behind the third start without effect. Or take weights=None."
         )
     smallest = architecture.min_size if request.min_size == "stated" else request.min_size
-    spatial = shape[1:] if first else shape[:2]
-    if isinstance(smallest, int) and any(one is not None and one < smallest for one in spatial):
-        raise _too_small(architecture, body, replace(request, input_shape=shape), spatial, smallest)
+    if isinstance(smallest, int) and any(one is not None and one < smallest for one in image_size(shape)):
+        raise _too_small(architecture, body, replace(request, input_shape=shape), smallest)
     return shape
 
 
-def _check_flattened(architecture: Architecture, request: Request, shape: tuple[int | None, ...]) -> None:
+def _check_flattened(architecture: Architecture, request: Request) -> None:
     """A flattened top needs a stated size, and its pretrained weights one certain size."""
-    spatial = shape[1:] if config.image_data_format() == "channels_first" else shape[:2]
-    size = architecture.default_size
+    shape, size = request.input_shape, architecture.default_size
     pretrained = request.weights == "imagenet"
-    if None not in spatial and (not pretrained or spatial == (size, size)):
+    if None not in shape and (not pretrained or image_size(shape) == (size, size)):
         return
     raise ShapeError(
         f"The {'pretrained ' * pretrained}top of {architecture.name} needs "
@@ -267,11 +249,11 @@ def _check_flattened(architecture: Architecture, request: Request, shape: tuple[
     )
 
 
-def _too_small(architecture: Architecture, body: Part, request: Request, spatial: Any, smallest: int) -> ShapeError:
+def _too_small(architecture: Architecture, body: Part, request: Request, smallest: int) -> ShapeError:
     stride = architecture.total_stride
     halvings = stride.bit_length() - 1
     power = str(halvings).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    image = "×".join(map(str, spatial))
+    image = "×".join(map(str, image_size(request.input_shape)))
     where, possible = _where_it_shrinks(architecture, body, request, image)
     if request.min_size != "stated":
         reason = f"min_size={smallest} was asked for."
@@ -304,9 +286,8 @@ def _where_it_shrinks(architecture: Architecture, body: Part, request: Request, 
             graph = Model(inputs, body(inputs, architecture, request)).graph
     except ShapeError as error:
         return f"At {image} the windows of {error.layer!r} find no position at all.", False
-    first = 1 if config.image_data_format() == "channels_first" else 0
     maps = [node for node in graph.topology.nodes if node.output_tensors[0].ndim == 4]
-    sizes = [node.output_tensors[0].shape[1 + first : 3 + first] for node in maps]
+    sizes = [image_size(node.output_tensors[0].shape[1:]) for node in maps]
     last = max((position for position, size in enumerate(sizes) if size != (1, 1)), default=-1)
     if last == len(maps) - 1:
         return f"At {image} the last feature maps are {'×'.join(map(str, sizes[-1]))}.", True

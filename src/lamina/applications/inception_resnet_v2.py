@@ -117,7 +117,6 @@ ARCHITECTURE = Architecture(
     "inception_resnet_v2",
     _STAGES,
     "inception_resnet_v2",
-    ("e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"),
     min_size=75,
     default_size=299,
     pooling_names=(None, None),

@@ -53,7 +53,6 @@ ARCHITECTURE = Architecture(
     "inception_v3",
     _UNITS,
     "inception_v3",
-    ("9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"),
     min_size=75,
     default_size=299,
     pooling_names=(None, None),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamina import layers
-from lamina.applications.ending import SERVER, Architecture, Published, Request, model_function, pooled
+from lamina.applications.ending import Architecture, Request, model_function, pooled
 from lamina.applications.imagenet_utils import decode_predictions
-from lamina.applications.parts import channel_axis
+from lamina.applications.parts import channel_axis, image_size
 from lamina.applications.preprocessing import tf_mode
+from lamina.applications.published import SERVER, Published
 from lamina.graph.keras_tensor import KerasTensor
 
 _ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}  # the published widths, as their files spell them
@@ -29,7 +30,7 @@ def named_size(architecture: Architecture, request: Request, published: tuple[in
     Pretrained weights are `published` for squares of some sizes; those of 224 serve for all others. Of a given tensor
     Keras's names tell the default size, not its height.
     """
-    height, width = request.input_shape[1:] if channel_axis() == 1 else request.input_shape[:2]
+    height, width = image_size(request.input_shape)
     if request.weights == "imagenet":
         own = height == width and height in published and request.input_tensor is None
         return int(height) if own else 224

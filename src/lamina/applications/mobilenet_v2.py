@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamina import layers
-from lamina.applications.ending import SERVER, Architecture, Published, Request, model_function, pooled
+from lamina.applications.ending import Architecture, Request, Top, model_function
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.mobilenet import named_size
 from lamina.applications.parts import channel_axis, channels, depthwise, fitting_width
 from lamina.applications.preprocessing import tf_mode
+from lamina.applications.published import SERVER, Published
 from lamina.graph.keras_tensor import KerasTensor
 
 _ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # the widths of the published weights
@@ -92,22 +93,15 @@ def _body(x: KerasTensor, architecture: Architecture, request: Request) -> Keras
     return layers.ReLU(6.0, name="out_relu")(x)
 
 
-def _end(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
-    if not request.include_top:
-        return pooled(x, architecture, request)
-    x = layers.GlobalAveragePooling2D()(x)
-    return layers.Dense(request.classes, activation=request.classifier_activation, name="predictions")(x)
-
-
 _ROWS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 ARCHITECTURE = Architecture(
     "mobilenetv2",
     tuple(Stage(*row) for row in _ROWS),
     "mobilenet_v2",
+    top=Top(average=None),
     pooling_names=(None, None),
     arguments="input_shape alpha include_top weights input_tensor pooling classes classifier_activation",
     options={"alpha": 1.0},
-    end=_end,
     published=_published,
     naming=_naming,
 )

@@ -5,21 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamina import layers
-from lamina.applications.ending import SERVER, Architecture, Published, Request, Top, model_function, pooled
+from lamina.applications.ending import Architecture, Request, Top, model_functions, pooled
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.parts import channel_axis, channels, depthwise, fitting_width
 from lamina.applications.preprocessing import unchanged
+from lamina.applications.published import HASHES, SERVER, Published
 from lamina.graph.keras_tensor import KerasTensor
-
-# MD5 of the weights files with and without the top, by what their names tell.
-_HASHES = {
-    "large_224_0.75": ("765b44a33ad4005b3ac83185abf1d0eb", "40af19a13ebea4e2ee0c676887f69a2e"),
-    "large_224_1.0": ("59e551e166be033d707958cf9e29a6a7", "07fb09a5933dd0c8eaafa16978110389"),
-    "large_minimalistic_224_1.0": ("675e7b876c45c57e9e63e6d90a36599c", "ec5221f64a2f6d1ef965a614bdae7973"),
-    "small_224_0.75": ("cb65d4e5be93758266aa0a7f2c6708b7", "ebdb5cc8e0b497cd13a7c275d475c819"),
-    "small_224_1.0": ("8768d4c2e7dee89b9d02b2d03d65d862", "d3e8ec802a04aa4fc771ee12a9a9b836"),
-    "small_minimalistic_224_1.0": ("99cd97fb2fcdad2bf028eb838de69e37", "cde8136e733e811080d9fcd8a252f7e4"),
-}
 
 
 @dataclass(frozen=True)
@@ -66,15 +57,14 @@ _SMALL = (
 def _published(architecture: Architecture, request: Request) -> Published:
     alpha, minimalistic = float(request.options["alpha"]), request.options["minimalistic"]
     size = architecture.name.removeprefix("MobileNetV3").lower()
-    name = f"{size}{'_minimalistic' * bool(minimalistic)}_224_{alpha}"
-    if name not in _HASHES:
+    top = "" if request.include_top else "_no_top_v2"
+    file = f"weights_mobilenet_v3_{size}{'_minimalistic' * bool(minimalistic)}_224_{alpha}_float{top}.h5"
+    if file not in HASHES:
         raise ValueError(
             f"Weights are published for alpha of 0.75 and 1.0, minimalistic for 1.0 alone; got alpha={alpha} and "
             f"minimalistic={minimalistic}. Take one of these, or weights=None."
         )
-    top = "" if request.include_top else "_no_top_v2"
-    file = f"weights_mobilenet_v3_{name}_float{top}.h5"
-    return Published(file, f"{SERVER}/mobilenet_v3/{file}", _HASHES[name][0 if request.include_top else 1])
+    return Published(file, f"{SERVER}/mobilenet_v3/{file}")
 
 
 def _normalize(x: KerasTensor, name: str) -> KerasTensor:
@@ -171,7 +161,10 @@ def _architecture(name: str, blocks: tuple[Block, ...], width: int) -> Architect
     )
 
 
-MobileNetV3Small = model_function("MobileNetV3Small", _architecture("MobileNetV3Small", _SMALL, 1024), _body)
-MobileNetV3Large = model_function("MobileNetV3Large", _architecture("MobileNetV3Large", _LARGE, 1280), _body)
+ARCHITECTURES = {
+    "MobileNetV3Small": _architecture("MobileNetV3Small", _SMALL, 1024),
+    "MobileNetV3Large": _architecture("MobileNetV3Large", _LARGE, 1280),
+}
+MobileNetV3Small, MobileNetV3Large = model_functions(ARCHITECTURES, _body)
 preprocess_input = unchanged
 __all__ = ["MobileNetV3Large", "MobileNetV3Small", "decode_predictions", "preprocess_input"]

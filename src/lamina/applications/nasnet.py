@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.applications.ending import SERVER, Architecture, Published, Request, model_function, pooled
+from lamina.applications.ending import Architecture, Request, Top, model_functions
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.parts import channel_axis, channels, padding_for_stride_2
 from lamina.applications.preprocessing import tf_mode
+from lamina.applications.published import SERVER, Published
 from lamina.base.errors import ShapeError
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import (
@@ -19,13 +19,10 @@ from lamina.layers import (
     Concatenate,
     Conv2D,
     Cropping2D,
-    Dense,
-    GlobalAveragePooling2D,
     MaxPooling2D,
     SeparableConv2D,
     ZeroPadding2D,
 )
-from lamina.models import Model
 
 
 @dataclass(frozen=True)
@@ -186,6 +183,19 @@ def _open_size(architecture: Architecture, request: Request) -> ShapeError:
 
 
 def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """NASNet-A, Mobile or Large: (batch, height, width, channels) → (batch, classes).
+
+    Without the top it gives 1056 (Mobile) or 4032 (Large) feature maps of 1/32 the size. Images come from
+    `nasnet.preprocess_input`, −1 to 1.
+
+    Parameters: as those of `ResNet50`; an image of 224×224 (Mobile) or 331×331 (Large) unless `input_shape` says
+    another. Errors: as those of `ResNet50`, and a ShapeError for an open height or width.
+
+    >>> import lamina
+    >>> with lamina.device("meta"):
+    ...     lamina.applications.NASNetMobile(weights=None).count_params()
+    5326716
+    """
     if None in x.shape[1:]:
         raise _open_size(architecture, request)
     stem, *cells = architecture.stages
@@ -202,80 +212,32 @@ def _body(x: KerasTensor, architecture: Architecture, request: Request) -> Keras
     return Activation("relu")(here)
 
 
-def _end(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
-    if not request.include_top:
-        return pooled(x, architecture, request)
-    x = GlobalAveragePooling2D()(x)
-    return Dense(request.classes, activation=request.classifier_activation, name="predictions")(x)
-
-
 def _published(architecture: Architecture, request: Request) -> Published:
     size = architecture.name.removeprefix("nasnet_")
-    top, file_hash = ("", architecture.hashes[0]) if request.include_top else ("no_top", architecture.hashes[1])
-    file = "_".join(filter(None, (architecture.name, top)))
-    address = "-".join(filter(None, ("NASNet", size, top.replace("_", "-"))))
-    return Published(f"{file}.h5", f"{SERVER}/nasnet/{address}.h5", file_hash)
+    top = "" if request.include_top else "no-top"
+    file = "_".join(filter(None, (architecture.name, top.replace("-", "_"))))
+    address = "-".join(filter(None, ("NASNet", size, top)))
+    return Published(f"{file}.h5", f"{SERVER}/nasnet/{address}.h5")
 
 
-def _architecture(name: str, size: int, stages: tuple[int | Cell, ...], hashes: tuple[str, str]) -> Architecture:
+def _architecture(name: str, size: int, stages: tuple[int | Cell, ...]) -> Architecture:
     return Architecture(
         name,
         stages,
         "nasnet",
-        hashes,
         default_size=size,
         open_size=False,
+        top=Top(average=None),
         pooling_names=(None, None),
         arguments="input_shape include_top weights input_tensor pooling classes classifier_activation",
-        end=_end,
         published=_published,
     )
 
 
 ARCHITECTURES = {
-    "nasnetlarge": _architecture(
-        "nasnet_large",
-        331,
-        _stages(stem=96, filters=168, repeats=6, skipped=True),
-        ("11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5"),
-    ),
-    "nasnetmobile": _architecture(
-        "nasnet_mobile",
-        224,
-        _stages(stem=32, filters=44, repeats=4, skipped=False),
-        ("020fb642bf7360b370c678b08e0adf61", "1ed92395b5b598bdda52abe5c0dbfd63"),
-    ),
+    "NASNetMobile": _architecture("nasnet_mobile", 224, _stages(stem=32, filters=44, repeats=4, skipped=False)),
+    "NASNetLarge": _architecture("nasnet_large", 331, _stages(stem=96, filters=168, repeats=6, skipped=True)),
 }
-
-
-def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
-
-
-NASNetLarge = _public(
-    "NASNetLarge",
-    """NASNetLarge: (batch, height, width, channels) → (batch, classes), or 4032 feature maps of 1/32 the size.
-
-    Parameters: as those of `ResNet50`; an image of 331×331 unless `input_shape` says another. Errors: as those of
-    `ResNet50`, and a ShapeError for an open height or width.
-
-    >>> import lamina
-    >>> with lamina.device("meta"):
-    ...     lamina.applications.NASNetLarge(weights=None).count_params()
-    88949818
-    """,
-)
-NASNetMobile = _public(
-    "NASNetMobile",
-    """NASNetMobile: (batch, height, width, channels) → (batch, classes), or 1056 feature maps of 1/32 the size.
-
-    The arguments are those of `NASNetLarge`; an image of 224×224 unless `input_shape` says another.
-
-    >>> import lamina
-    >>> with lamina.device("meta"):
-    ...     lamina.applications.NASNetMobile(weights=None).count_params()
-    5326716
-    """,
-)
+NASNetMobile, NASNetLarge = model_functions(ARCHITECTURES, _body)
 preprocess_input = tf_mode
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import DepthwiseConv2D, ZeroPadding2D
@@ -10,6 +13,11 @@ from lamina.layers import DepthwiseConv2D, ZeroPadding2D
 def channel_axis(last: int = 3) -> int:
     """The axis of the channels of an image batch: 1 with channels first, else `last`, as the family counts it."""
     return 1 if config.image_data_format() == "channels_first" else last
+
+
+def image_size(input_shape: Sequence[Any]) -> tuple[Any, ...]:
+    """Height and width in an input shape without the batch axis."""
+    return tuple(input_shape[1:] if channel_axis() == 1 else input_shape[:2])
 
 
 def channels(x: KerasTensor) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.applications.ending import Architecture, Request, model_function
+from lamina.applications.ending import Architecture, Request, model_functions
 from lamina.applications.imagenet_utils import decode_predictions
+from lamina.applications.parts import channel_axis
 from lamina.applications.preprocessing import caffe_mode
-from lamina.base import config
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
-from lamina.models import Model
 
 
 @dataclass(frozen=True)
@@ -30,30 +28,14 @@ def _stages(*blocks: int) -> tuple[Stage, ...]:
 
 
 ARCHITECTURES = {
-    "resnet50": Architecture(
-        "resnet50",
-        _stages(3, 4, 6, 3),
-        "resnet",
-        ("2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
-    ),
-    "resnet101": Architecture(
-        "resnet101",
-        _stages(3, 4, 23, 3),
-        "resnet",
-        ("f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
-    ),
-    "resnet152": Architecture(
-        "resnet152",
-        _stages(3, 8, 36, 3),
-        "resnet",
-        ("100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
-    ),
+    "ResNet50": Architecture("resnet50", _stages(3, 4, 6, 3), "resnet"),
+    "ResNet101": Architecture("resnet101", _stages(3, 4, 23, 3), "resnet"),
+    "ResNet152": Architecture("resnet152", _stages(3, 8, 36, 3), "resnet"),
 }
 
 
 def _normalize(x: KerasTensor, name: str) -> KerasTensor:
-    axis = 1 if config.image_data_format() == "channels_first" else 3
-    return BatchNormalization(axis=axis, epsilon=1.001e-5, name=name)(x)
+    return BatchNormalization(axis=channel_axis(), epsilon=1.001e-5, name=name)(x)
 
 
 def _block(x: KerasTensor, filters: int, stride: int, project: bool, name: str) -> KerasTensor:
@@ -75,6 +57,28 @@ def _block(x: KerasTensor, filters: int, stride: int, project: bool, name: str) 
 
 
 def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """ResNet of 50, 101 or 152 layers: (batch, height, width, channels) → (batch, classes).
+
+    Without the top it gives 2048 feature maps of 1/32 the size. Images come from `resnet.preprocess_input`.
+
+    Parameters: `include_top`, whether the mean of the feature maps and a Dense give classes; `weights`, None,
+    "imagenet" (fetched once into `~/.keras/models`, or below `LAMINA_HOME`) or a weights file; `input_tensor`, a tensor
+    to build on in place of a new input; `input_shape` without the batch axis, None for an open height or width: with
+    the top 224×224 unless another is stated, which its mean allows, in the pretrained top too (Keras refuses it there);
+    `pooling`, "avg" or "max" over all positions, without the top; `classes` and `classifier_activation` of the last
+    Dense; `name` of the model; `min_size`, the smallest height and width that is accepted: the stated 32 (the total
+    stride), another number, or None for any; `adapt_channels`, how weights trained on 3 channels read another number:
+    "repeat" (in turn) or "mean", both scaled so that a grey image gives the same activations, "zero" (new channels
+    start without effect), or "error", not at all.
+
+    Errors: a ShapeError below `min_size` and for weights that do not fit, a ValueError for arguments that contradict
+    each other, a DownloadError without a network.
+
+    >>> import lamina
+    >>> with lamina.device("meta"):
+    ...     lamina.applications.ResNet50(weights=None).count_params()
+    25636712
+    """
     x = ZeroPadding2D(3, name="conv1_pad")(x)
     x = Conv2D(64, 7, strides=2, name="conv1_conv")(x)
     x = _normalize(x, "conv1_bn")
@@ -88,29 +92,6 @@ def _body(x: KerasTensor, architecture: Architecture, request: Request) -> Keras
     return x
 
 
-def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
-
-
-ResNet50 = _public(
-    "ResNet50",
-    """ResNet50: (batch, height, width, channels) → (batch, classes), or feature maps of 1/32 the size without the top.
-
-    Parameters: `weights`, None, "imagenet" (fetched once into `~/.keras/models`, or below `LAMINA_HOME`) or a weights
-    file; `input_shape` without the batch axis; `pooling`, "avg" or "max" without the top; `min_size`, the smallest
-    height and width that is accepted: the stated 32 (the total stride), another number, or None for any;
-    `adapt_channels`, how weights trained on 3 channels read another number: "repeat" (in turn) or "mean", both scaled
-    so that a grey image gives the same activations, "zero" (new channels start without effect), or "error", not at all.
-
-    Errors: a ShapeError below `min_size` and for weights that do not fit, a DownloadError without a network.
-
-    >>> import lamina
-    >>> with lamina.device("meta"):
-    ...     lamina.applications.ResNet50(weights=None).count_params()
-    25636712
-    """,
-)
-ResNet101 = _public("ResNet101", "ResNet101; the arguments are those of `ResNet50`.")
-ResNet152 = _public("ResNet152", "ResNet152; the arguments are those of `ResNet50`.")
+ResNet50, ResNet101, ResNet152 = model_functions(ARCHITECTURES, _body)
 preprocess_input = caffe_mode
 __all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preprocess_input"]

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from lamina.applications.ending import SERVER, Architecture, Request, model_function
+from lamina.applications.ending import Architecture, Request, model_functions
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.parts import channel_axis
 from lamina.applications.preprocessing import tf_mode
+from lamina.applications.published import SERVER
 from lamina.applications.resnet import Stage
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import Activation, Add, BatchNormalization, Conv2D, MaxPooling2D, ZeroPadding2D
 
 
-def _architecture(name: str, blocks: tuple[int, ...], hashes: tuple[str, str]) -> Architecture:
+def _architecture(name: str, *blocks: int) -> Architecture:
     """The stride of a stage is that of its last block, where that of ResNet is at its first."""
     rows = zip(("conv2", "conv3", "conv4", "conv5"), (64, 128, 256, 512), blocks, (2, 2, 2, 1), strict=True)
-    stages = tuple(Stage(*row) for row in rows)
-    return Architecture(name, stages, "resnet_v2", hashes, origin=f"{SERVER}/resnet")
+    return Architecture(name, tuple(Stage(*row) for row in rows), "resnet_v2", origin=f"{SERVER}/resnet")
 
 
 ARCHITECTURES = {
-    "resnet50v2": _architecture(
-        "resnet50v2", (3, 4, 6, 3), ("3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917")
-    ),
-    "resnet101v2": _architecture(
-        "resnet101v2", (3, 4, 23, 3), ("6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5")
-    ),
-    "resnet152v2": _architecture(
-        "resnet152v2", (3, 8, 36, 3), ("a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33")
-    ),
+    "ResNet50V2": _architecture("resnet50v2", 3, 4, 6, 3),
+    "ResNet101V2": _architecture("resnet101v2", 3, 4, 23, 3),
+    "ResNet152V2": _architecture("resnet152v2", 3, 8, 36, 3),
 }
 
 
@@ -74,8 +68,6 @@ def _body(x: KerasTensor, architecture: Architecture, request: Request) -> Keras
     return _activate(x, "post")
 
 
-ResNet50V2 = model_function("ResNet50V2", ARCHITECTURES["resnet50v2"], _body)
-ResNet101V2 = model_function("ResNet101V2", ARCHITECTURES["resnet101v2"], _body)
-ResNet152V2 = model_function("ResNet152V2", ARCHITECTURES["resnet152v2"], _body)
+ResNet50V2, ResNet101V2, ResNet152V2 = model_functions(ARCHITECTURES, _body)
 preprocess_input = tf_mode
 __all__ = ["ResNet50V2", "ResNet101V2", "ResNet152V2", "decode_predictions", "preprocess_input"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.applications.ending import Architecture, Request, Top, model_function
+from lamina.applications.ending import Architecture, Request, Top, model_functions
 from lamina.applications.imagenet_utils import decode_predictions
 from lamina.applications.preprocessing import caffe_mode
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers import Conv2D, MaxPooling2D
-from lamina.models import Model
 
 
 @dataclass(frozen=True)
@@ -22,29 +20,36 @@ class Stage:
     convolutions: int
 
 
-def _architecture(name: str, convolutions: tuple[int, ...], hashes: tuple[str, str]) -> Architecture:
+def _architecture(name: str, *convolutions: int) -> Architecture:
     rows = enumerate(zip((64, 128, 256, 512, 512), convolutions, strict=True), start=1)
     return Architecture(
         name,
         tuple(Stage(f"block{number}", filters, count) for number, (filters, count) in rows),
         name,
-        hashes,
         top=Top(flatten=True, hidden=(("fc1", 4096), ("fc2", 4096))),
         pooling_names=(None, None),
     )
 
 
-ARCHITECTURES = {
-    "vgg16": _architecture(
-        "vgg16", (2, 2, 3, 3, 3), ("64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc")
-    ),
-    "vgg19": _architecture(
-        "vgg19", (2, 2, 4, 4, 4), ("cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6")
-    ),
-}
+ARCHITECTURES = {"VGG16": _architecture("vgg16", 2, 2, 3, 3, 3), "VGG19": _architecture("vgg19", 2, 2, 4, 4, 4)}
 
 
 def _body(x: KerasTensor, architecture: Architecture, request: Request) -> KerasTensor:
+    """VGG of 16 or 19 layers: (batch, height, width, channels) → (batch, classes).
+
+    Without the top it gives 512 feature maps of 1/32 the size. Images come from `vgg16.preprocess_input`.
+
+    The top flattens the feature maps, so a model with it takes images of one size, 224×224 unless `input_shape` says
+    another; most of its parameters lie in the first Dense, `fc1`: 7·7·512·4096 + 4096 = 102,764,544.
+
+    Parameters: as those of `ResNet50`. Errors: as those of `ResNet50`, and a ShapeError for a top without a stated size
+    or a pretrained top on another size than 224.
+
+    >>> import lamina
+    >>> with lamina.device("meta"):
+    ...     lamina.applications.VGG16(weights=None).count_params()
+    138357544
+    """
     for stage in architecture.stages:
         for number in range(1, stage.convolutions + 1):
             x = Conv2D(stage.filters, 3, padding="same", activation="relu", name=f"{stage.name}_conv{number}")(x)
@@ -52,26 +57,6 @@ def _body(x: KerasTensor, architecture: Architecture, request: Request) -> Keras
     return x
 
 
-def _public(function_name: str, docstring: str) -> Callable[..., Model]:
-    return model_function(function_name, ARCHITECTURES[function_name.lower()], _body, docstring)
-
-
-VGG16 = _public(
-    "VGG16",
-    """VGG16: (batch, height, width, channels) → (batch, classes), or 512 feature maps of 1/32 the size without the top.
-
-    The top flattens the feature maps, so a model with it takes images of one size, 224×224 unless `input_shape` says
-    another; three quarters of its parameters lie in the first Dense, `fc1`: 7·7·512·4096 + 4096 = 102,764,544.
-
-    Parameters: as those of `ResNet50`. Errors: a ShapeError below the smallest size, 32, and for a top without a stated
-    size or a pretrained top on another size than 224.
-
-    >>> import lamina
-    >>> with lamina.device("meta"):
-    ...     lamina.applications.VGG16(weights=None).count_params()
-    138357544
-    """,
-)
-VGG19 = _public("VGG19", "VGG19; the arguments are those of `VGG16`.")
+VGG16, VGG19 = model_functions(ARCHITECTURES, _body)
 preprocess_input = caffe_mode
 __all__ = ["VGG16", "VGG19", "decode_predictions", "preprocess_input"]

@@ -85,7 +85,6 @@ ARCHITECTURE = Architecture(
         Block((1536, 2048), ""),
     ),
     "xception",
-    ("0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
     min_size=71,
     default_size=299,
     pooling_names=(None, None),

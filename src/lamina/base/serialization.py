@@ -173,10 +173,7 @@ def deserialize_keras_object(
     Errors: `UnsafeFileError` for an unknown class, for code, paths and endless structures; a LaminaError for a config
     that cannot be carried out.
     """
-    if trust.describing():
-        return _made(config, custom_objects)
-    with trust.safe_mode_scope(safe_mode), trust.as_lamina_errors("The config"):
-        trust.check_config(config)
+    with trust.described(config, safe_mode):
         return _made(config, custom_objects)
 
 

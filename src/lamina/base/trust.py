@@ -23,7 +23,6 @@ LAYER_LIMIT = 10_000  # layers in one list
 
 # None outside every block: the next one decides. Inside a block nothing can lift it.
 _safe: Scoped[bool | None] = Scoped(None)
-_describing: Scoped[bool] = Scoped(False)
 
 _CODE = {
     "TorchModuleWrapper": "a pickled torch module, and a pickle runs code when it is read",
@@ -55,9 +54,36 @@ def safe_mode_scope(safe_mode: bool) -> Iterator[None]:
         yield
 
 
+class Description:
+    """One description on its way to become objects. `budget` is `engine.budget`'s count of what they take."""
+
+    budget: Any = None
+
+
+_description: Scoped[Description | None] = Scoped(None)
+
+
+def current_description() -> Description | None:
+    return _description.value
+
+
 def describing() -> bool:
     """Whether objects are being made from a description right now."""
-    return _describing.value
+    return _description.value is not None
+
+
+@contextmanager
+def described(config: Any, safe_mode: bool = True) -> Iterator[None]:
+    """A block in which objects are made from a config. The outermost one holds the config against the limits.
+
+    Errors: an UnsafeFileError for what the limits forbid; what goes wrong inside is a LaminaError.
+    """
+    if describing():
+        yield
+        return
+    with safe_mode_scope(safe_mode), as_lamina_errors("The config"):
+        check_config(config)
+        yield
 
 
 @contextmanager
@@ -66,10 +92,10 @@ def as_lamina_errors(what: str) -> Iterator[None]:
 
     The outermost block translates; lamina's own errors and warnings pass.
     """
-    if _describing.value:
+    if describing():
         yield
         return
-    with _describing.set(True):
+    with _description.set(Description()):
         try:
             yield
         except (LaminaError, Warning):

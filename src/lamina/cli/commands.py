@@ -254,13 +254,16 @@ def convert(
         bool, typer.Option("--no-compile", help="Leave out compile settings and optimizer state.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TARGET if it is there.")] = False,
+    memory_limit: Annotated[
+        int | None, typer.Option("--memory-limit", metavar="BYTES", help="The most memory that the model may take.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Writes what is in one model file into another, in the format that its name ends in."""
     from lamina.saving.converting import convert as converted
 
     built = None if model is None else _model(model, weights=True)
-    show(converted(source, target, built, weights_only, not no_compile, overwrite), as_json)
+    show(converted(source, target, built, weights_only, not no_compile, overwrite, memory_limit=memory_limit), as_json)
 
 
 @command("inspect", "What is in a file, without running anything of it.", "lamina inspect model.keras")

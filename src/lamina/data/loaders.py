@@ -26,6 +26,7 @@ from lamina.data.arrays import (
 from lamina.data.py_dataset import PyDataset
 
 DEFAULT_BATCH_SIZE = 32
+_GATHERED_AT_ONCE = 4 * 2**20  # bytes
 
 
 class BatchLoader:
@@ -120,6 +121,7 @@ class ArrayLoader(BatchLoader):
         self.batch_size = self._size = batch_size or DEFAULT_BATCH_SIZE
         self.shuffle = shuffle
         self._leaves, self._spec = tree.flatten_spec(parts)
+        self._is_flat = all(part is None or isinstance(part, torch.Tensor) for part in parts)
         super().__init__(-(-self._count // self._size), steps)
 
     def look(self) -> Batch:
@@ -138,9 +140,16 @@ class ArrayLoader(BatchLoader):
             yield self._assemble([None if leaf is None else leaf[window] for leaf in self._leaves])
 
     def _gathered(self, order: torch.Tensor) -> Iterator[Batch]:
-        for indices in order.split(self._size):  # type: ignore[no-untyped-call]
-            taken = [None if leaf is None else leaf.index_select(0, indices.to(leaf.device)) for leaf in self._leaves]
-            yield self._assemble(taken)
+        """Many small batches are gathered at once and cut."""
+        bytes_of_batch = sum(leaf[:1].nbytes for leaf in self._leaves if leaf is not None) * self._size
+        at_once = self._size * max(1, _GATHERED_AT_ONCE // max(bytes_of_batch, 1))
+        for indices in order.split(at_once):  # type: ignore[no-untyped-call]
+            batches = -(-len(indices) // self._size)
+            taken = [
+                [None] * batches if leaf is None else leaf.index_select(0, indices.to(leaf.device)).split(self._size)  # type: ignore[no-untyped-call]
+                for leaf in self._leaves
+            ]
+            yield from map(self._assemble, zip(*taken, strict=True))
 
     def _starts_of_shuffled_batches(self) -> list[int]:
         """Whole batches in random order; an uneven rest stays last."""
@@ -148,8 +157,8 @@ class ArrayLoader(BatchLoader):
         starts: list[int] = (torch.randperm(full) * self._size).tolist()
         return [*starts, full * self._size] if rest else starts
 
-    def _assemble(self, leaves: list[torch.Tensor | None]) -> Any:
-        return tree.unflatten(self._spec, leaves)
+    def _assemble(self, leaves: Iterable[torch.Tensor | None]) -> Any:
+        return tuple(leaves) if self._is_flat else tree.unflatten(self._spec, leaves)
 
 
 class StreamLoader(BatchLoader):

@@ -13,19 +13,22 @@ import torch
 
 from lamina.base.errors import UnsafeFileError
 from lamina.base.scope import Scoped
+from lamina.base.trust import current_description
 
 SHARE = 0.75  # of the free memory, by default
 _UNKNOWN = 8 * 2**30  # where the system does not say how much is free
 
 
 class Budget:
-    """Bytes that variables may take. Those of a model that is being built wait on the meta device."""
+    """Bytes that variables may take. While `building`, they are counted and wait on the meta device."""
+
+    remedy = "For a file that you trust, give load_model(memory_limit=) in bytes."
 
     def __init__(self, limit: int | None = None):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"memory_limit is a number of bytes, or None for a share of what is free; got {limit!r}.")
         self.limit = int(free_memory() * SHARE) if limit is None else limit
-        self.given = limit is not None
+        self.origin = f", {SHARE:.0%} of what is free" if limit is None else ""
         self.used = 0
         self.building = True
         self.waiting: list[Any] = []
@@ -37,8 +40,7 @@ class Budget:
             raise UnsafeFileError(
                 f"The model does not fit into memory: with {name} of shape {tuple(shape)} it takes "
                 f"{in_words(self.used + size)}, and the limit is {in_words(self.limit)}"
-                f"{'' if self.given else f', {SHARE:.0%} of what is free'}. Nothing was allocated. For a file that "
-                f"you trust, give load_model(memory_limit=) in bytes."
+                f"{self.origin}. {'Nothing was allocated. ' if self.building else ''}{self.remedy}"
             )
         self.used += size
 
@@ -49,11 +51,33 @@ class Budget:
             variable.allocate(fill=True)
 
 
+class FreeMemory(Budget):
+    """For configs outside a file (`from_config`, `clone_model`): variables get memory at once, as long as there is."""
+
+    remedy = 'To look at it without its memory, make it in a block of lamina.device("meta").'
+
+    def __init__(self) -> None:
+        super().__init__(free_memory())
+        self.origin = ", all that is free"
+        self.building = False
+
+
 _current: Scoped[Budget | None] = Scoped(None)
 
 
 def current_budget() -> Budget | None:
-    return _current.value
+    """The budget of the file that is being loaded, else of the config that is being carried out, else None."""
+    description = current_description()
+    if _current.value is not None or description is None:
+        return _current.value
+    if description.budget is None:
+        description.budget = FreeMemory()
+    return description.budget
+
+
+def memory_limit() -> int:
+    """Bytes that what is read from a file may take: the current budget's, or a share of what is free."""
+    return Budget().limit if _current.value is None else _current.value.limit
 
 
 @contextmanager

@@ -393,8 +393,8 @@ def _axes_of(call: Call) -> tuple[Any, str]:
     inputs = [axes.named() for axes in call.inputs]
     if len(inputs) > 1:
         inputs = [_numbered(axes, index) for index, axes in enumerate(inputs)]
-    result = call.operation.shape_rule(*inputs)
-    if not isinstance(result, Axes):
+    result, *others = call.apply_rule(inputs)
+    if others:
         return (), "several outputs"
     handed_on = {(name, index) for axes in inputs[:1] for index, name in enumerate(axes.names)}
     slides = hasattr(call.operation, "windows")
@@ -481,8 +481,9 @@ def _dependent(graph: Any, starts: Sequence[tuple[Any, ...]] | None = None) -> _
             found.add_nested(layer.name, inner)
             sizes = inner.outputs
         elif getattr(layer, "_has_rule", False):
-            result = layer.shape_rule(*inputs)
-            sizes = [axes.sizes for axes in ([result] if isinstance(result, Axes) else result)]
+            call = Call.of(node)
+            inputs = inputs[: len(call.inputs)]  # a mask that is given as an argument comes after what the rule reads
+            sizes = [axes.sizes for axes in call.apply_rule(inputs)]
         elif not isinstance(layer, Layer):
             sizes = [tensor.shape for tensor in node.output_tensors]
         else:

@@ -11,6 +11,7 @@ from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
+from lamina.layers.signature import build_names
 from lamina.shapes import Axes
 
 
@@ -32,8 +33,10 @@ class Call:
     def on(cls, layer: Any, input_shape: Any) -> Call:
         """A layer on an input shape (or a list of shapes), built on it if it is not built; no graph is made."""
         symbols = tree.map_shapes(lambda shape: KerasTensor(shape, layer.compute_dtype), input_shape)
-        layer._ensure_built((symbols,), {})
-        return cls(layer, (symbols,), {}, layer.compute_output_spec(symbols))
+        several = len(build_names(type(layer).build)) > 1  # a layer that takes its tensors one by one
+        args = tuple(symbols) if several and isinstance(symbols, list) else (symbols,)
+        layer._ensure_built(args, {})
+        return cls(layer, args, {}, layer.compute_output_spec(*args))
 
     @cached_property
     def received(self) -> list[KerasTensor]:
@@ -57,12 +60,22 @@ class Call:
         """The received shapes under the names that the operation gives to their axes."""
         if not isinstance(self.operation, Layer):
             return [Axes.of(tensor.shape) for tensor in self.received]
-        return [Axes(self.operation.axis_names(tensor.ndim), tensor.shape) for tensor in self.received]
+        read = self._rule_arguments[0] if self.has_rule else self.received
+        return [Axes(self.operation.axis_names(tensor.ndim), tensor.shape) for tensor in read]
+
+    @cached_property
+    def _rule_arguments(self) -> tuple[list[KerasTensor], dict[str, Any]]:
+        tensors, named = self.operation.rule_arguments(self.args, self.kwargs)
+        return [tensor for tensor in tensors if isinstance(tensor, KerasTensor)], named
+
+    def apply_rule(self, inputs: list[Axes]) -> list[Axes]:
+        """The outputs' axes by the shape rule, for sizes in place of the call's own."""
+        result = self.operation.shape_rule(*inputs, **self._rule_arguments[1])
+        return [result] if isinstance(result, Axes) else list(result)
 
     @cached_property
     def outputs(self) -> list[Axes]:
         """The produced shapes under the names that the shape rule gives to their axes, or the usual ones."""
         if self.has_rule:
-            result = self.operation.shape_rule(*self.inputs)
-            return [result] if isinstance(result, Axes) else list(result)
+            return self.apply_rule(self.inputs)
         return [Axes.of(tensor.shape) for tensor in self.produced]

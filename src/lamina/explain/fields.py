@@ -7,7 +7,7 @@ the inputs through the graph, these compose: size, stride and offset of any tens
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -39,6 +39,7 @@ class _Carried:
 
     axis: int
     reading: Reading
+    whole: bool = False  # whether another path brings the whole axis to each of them, as a gate does
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ State = dict[Source, Any]  # _Carried, _Unknown or _WHOLE; a source that is not 
 class FieldAxis:
     """The receptive field along one axis of an input, in positions of this input.
 
-    `size`: positions from the first to the last that one output position depends on; None for the whole axis, or where
-    it is not known (`unknown` names the layer). `stride`: positions of the input from one output position to the next.
+    `size`: positions from the first to the last that one output position depends on; None for the whole axis (as behind
+    a gate made of the mean, where the stride goes on), or where it is not known (`unknown` names the layer). `stride`:
+    positions of the input from one output position to the next; None where the output has no such axis.
     `offset`: the first position that output position 0 depends on, negative in the padding; None where it is open.
     """
 
@@ -83,7 +85,7 @@ class FieldAxis:
         if self.unknown:
             return f"not known behind {self.unknown!r}"
         if self.size is None:
-            return f"the whole {self.name}"
+            return f"the whole {self.name}" + ("" if self.stride is None else f", stride {self.stride}")
         offset = "open" if self.offset is None else str(self.offset).replace("-", "−")
         return f"size {self.size}, stride {self.stride}, offset {offset}"
 
@@ -226,6 +228,8 @@ def _field_axis(name: str, input_name: str, place: Any) -> FieldAxis:
         return FieldAxis(name, None, input=input_name, unknown=place.layer)
     if isinstance(place, _Carried):
         reading = place.reading
+        if place.whole:
+            return FieldAxis(name, None, reading.stride, None, input_name, position=place.axis)
         offset = reading.offset if reading.anchored else None
         return FieldAxis(name, reading.size, reading.stride, offset, input_name, reading=reading, position=place.axis)
     return FieldAxis(name, None, input=input_name)
@@ -286,7 +290,8 @@ def _through(call: Call, received: list[State]) -> list[State]:
     if moves is None:
         joined = _joined(_lost(state, call.operation.name) for state in received)
         return [joined for _ in call.produced]
-    return [_joined(_moved(*pair, call.operation.name) for pair in zip(received, moves, strict=True))]
+    joined = _joined(_moved(*pair, call.operation.name) for pair in zip(received[: len(moves)], moves, strict=True))
+    return [joined for _ in call.produced]
 
 
 Moves = dict[int, tuple[int, Reading | None]]  # input axis → output axis and what is read
@@ -344,7 +349,8 @@ def _moved(state: State, moves: Moves, layer: str) -> State:
             moved[source] = _WHOLE
         else:
             axis, reading = moves[place.axis]
-            moved[source] = _Unknown(layer) if reading is None else _Carried(axis, reading.after(place.reading))
+            after = None if reading is None else replace(place, axis=axis, reading=reading.after(place.reading))
+            moved[source] = _Unknown(layer) if after is None else after
     return moved
 
 
@@ -365,7 +371,8 @@ def _either(one: Any, other: Any) -> Any:
     if one == other:
         return one
     if _WHOLE in (one, other):
-        return _WHOLE
+        carried = other if one == _WHOLE else one
+        return replace(carried, whole=True) if isinstance(carried, _Carried) else _WHOLE
     if isinstance(one, _Unknown):
         return one
     if isinstance(other, _Unknown):
@@ -373,5 +380,5 @@ def _either(one: Any, other: Any) -> Any:
     if one.axis == other.axis:
         reading = one.reading.joined(other.reading)
         if reading is not None:
-            return _Carried(one.axis, reading)
+            return _Carried(one.axis, reading, one.whole or other.whole)
     return _Unknown("branches of different strides")

@@ -6,6 +6,7 @@ from typing import Any
 
 from lamina.base import names, tree
 from lamina.base.errors import LaminaError
+from lamina.graph.folded import FoldedProgram
 from lamina.graph.keras_tensor import KerasTensor, any_symbolic
 from lamina.graph.program import Program
 from lamina.graph.topology import Topology, sort
@@ -32,12 +33,14 @@ class Graph:
         self.inputs = symbolic_leaves(inputs, "inputs")
         self.outputs = symbolic_leaves(outputs, "outputs")
         self.input_structure, self.output_structure = inputs, outputs
-        self._output_spec = tree.flatten_spec(outputs)[1]
+        alone = isinstance(outputs, list | tuple) and len(outputs) == 1  # as in Keras, [y] gives what y gives
+        self._output_spec = tree.flatten_spec(outputs[0] if alone else outputs)[1]
         self.topology: Topology = sort(self.inputs, self.outputs)
         for node in self.topology.nodes:
             node.in_graph = True
         self.operations: list[Any] = self.topology.operations
         self._program: Program | None = None
+        self._folded: FoldedProgram | None = None
 
     @property
     def program(self) -> Program:
@@ -46,11 +49,25 @@ class Graph:
         return self._program
 
     def forget_program(self) -> None:
-        """The program is planned anew at the next run (a layer's dtype or masks may have changed)."""
+        """The program is planned anew at the next run (a layer's dtype, masks or weights may have changed)."""
         self._program = None
+        self.forget_folded()
+
+    def forget_folded(self) -> None:
+        """The weights may have changed in a way that nothing shows: the folded program is made anew at its next run."""
+        self._folded = None
 
     def run(self, values: list[Any], training: bool | None = None) -> Any:
         return tree.unflatten(self._output_spec, self.program.run(values, training))
+
+    def run_folded(self, values: list[Any]) -> Any:
+        """`run` with `training=False`, as few calls as possible; numbers differ by rounding. On a processor, without
+        gradients."""
+        if self.program.makes_masks or any(getattr(value, "_keras_mask", None) is not None for value in values):
+            return self.run(values, training=False)
+        if self._folded is None or not self._folded.is_current():
+            self._folded = FoldedProgram(self.inputs, self.outputs, self.topology)
+        return tree.unflatten(self._output_spec, self._folded.run(values))
 
     def run_symbolic(self, values: list[KerasTensor]) -> Any:
         same = all(

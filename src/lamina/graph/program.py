@@ -83,6 +83,16 @@ def _caller(target: Callable[..., Any], read: Any, takes_training: bool, only: i
     return call
 
 
+def keep_outputs(step: Step, result: Any, slots: Slots) -> None:
+    """Puts what a step gave into its slots."""
+    if step.single:
+        slots[step.outputs[0]] = result
+        return
+    leaves = [leaf for leaf in tree.flatten(result) if isinstance(leaf, torch.Tensor)]
+    for index, leaf in zip(step.outputs, leaves, strict=True):
+        slots[index] = leaf
+
+
 class Program:
     """The calls between some inputs and outputs, in an order in which they can run."""
 
@@ -126,12 +136,7 @@ class Program:
                 if reason is None or reason is error:
                     raise
                 raise reason from error
-            if step.single:
-                slots[step.outputs[0]] = result
-            else:
-                leaves = [leaf for leaf in tree.flatten(result) if isinstance(leaf, torch.Tensor)]
-                for index, leaf in zip(step.outputs, leaves, strict=True):
-                    slots[index] = leaf
+            keep_outputs(step, result, slots)
             for index in step.frees:
                 slots[index] = None
         return [slots[index] for index in self.output_slots]

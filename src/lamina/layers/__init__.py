@@ -8,6 +8,8 @@ from lamina.base.errors import UnfinishedError
 from lamina.base.late import late
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.layers.activation_layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from lamina.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
+from lamina.layers.attention import GroupedQueryAttention as GroupQueryAttention
 from lamina.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -75,6 +77,19 @@ from lamina.layers.random_layers import (
     SpatialDropout2D,
     SpatialDropout3D,
 )
+from lamina.layers.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+    TimeDistributed,
+    Wrapper,
+)
 from lamina.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
 from lamina.layers.spatial import (
     Cropping1D,
@@ -103,17 +118,17 @@ Convolution3DTranspose = Conv3DTranspose
 _UNFINISHED = frozenset(
     (
         "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D "
-        "AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdditiveAttention Attention AugMix AutoContrast Bidirectional "
+        "AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast "
         "CategoryEncoding ContrastLimitedAdaptiveHistogramEqualization ConvLSTM1D ConvLSTM2D ConvLSTM3D CutMix "
-        "Discretization Equalization FlaxLayer GRU GRUCell GroupQueryAttention HashedCrossing Hashing InputSpec "
-        "IntegerLookup JaxLayer LSTM LSTMCell MaxNumBoundingBoxes MelSpectrogram MixUp MultiHeadAttention Pipeline "
-        "RMSNormalization RNN RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
+        "Discretization Equalization FlaxLayer HashedCrossing Hashing InputSpec "
+        "IntegerLookup JaxLayer MaxNumBoundingBoxes MelSpectrogram MixUp Pipeline "
+        "RMSNormalization RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
         "RandomCrop RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue "
         "RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness "
         "RandomShear "
-        "RandomTranslation RandomZoom ReversibleEmbedding STFTSpectrogram SimpleRNN SimpleRNNCell Solarization "
-        "SpectralNormalization StackedRNNCells StringLookup TFSMLayer TextVectorization TimeDistributed "
-        "TorchModuleWrapper Wrapper"
+        "RandomTranslation RandomZoom ReversibleEmbedding STFTSpectrogram Solarization "
+        "SpectralNormalization StringLookup TFSMLayer TextVectorization "
+        "TorchModuleWrapper"
     ).split()
 )
 

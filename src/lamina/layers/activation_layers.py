@@ -10,6 +10,8 @@ from torch.nn import functional
 from lamina import activations
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
+from lamina.engine.forms import Form
+from lamina.layers.inference import RELU, activation_forms, relu_up_to
 from lamina.layers.parts import expect_size, take_parts
 from lamina.layers.same_shape import SameShape, positions
 from lamina.shapes import Axes
@@ -41,6 +43,9 @@ class Activation(SameShape):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.activation(inputs)
 
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return activation_forms(self.activation)
+
 
 @public("layers")
 class ReLU(SameShape):
@@ -63,6 +68,11 @@ class ReLU(SameShape):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        if self.negative_slope or self.threshold:
+            return None
+        return [RELU if self.max_value is None else relu_up_to(float(self.max_value))]
 
 
 @public("layers")

@@ -8,8 +8,10 @@ import torch
 
 from lamina.base.errors import warn_shape
 from lamina.base.registry import public
+from lamina.engine.forms import Convolution, Form
 from lamina.engine.kernels import convolve, convolve_transposed, depthwise_kernel, torch_kernel
 from lamina.engine.layout import as_given
+from lamina.layers.inference import activation_forms
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.parts import expect_size, known_size, per_axis, positive_integer, take_parts
 from lamina.layers.windowed import SpatialLayer, padding_name
@@ -60,6 +62,13 @@ class ConvBase(SpatialLayer):
         if self.use_bias:  # type: ignore[attr-defined]
             parts = {"regularizer": self.bias_regularizer, "constraint": self.bias_constraint}  # type: ignore[attr-defined]
             self.bias = self.add_weight((filters,), self.bias_initializer, name="bias", axes=("filters",), **parts)  # type: ignore[attr-defined]
+
+    def as_form(self, weight: torch.Tensor, groups: int) -> list[Form] | None:
+        """The convolution for folded programs, which know two spatial axes."""
+        if self.rank != 2:
+            return None
+        form = Convolution(weight.detach(), self.bias, tuple(self.windows), groups, self.data_format)
+        return [form, *activation_forms(self.activation)]  # type: ignore[attr-defined]
 
     def expect_channels(self, inputs: Axes, because: str) -> None:
         if inputs.rank == self.rank + 2:
@@ -150,6 +159,9 @@ class Conv(ConvBase):
         x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         outputs = convolve(x, torch_kernel(kernel), self.bias, self.windows, self.groups)
         return self.activation(as_given(outputs, self.data_format))
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return self.as_form(torch_kernel(self.kernel), self.groups)
 
 
 @public("layers", "Convolution1D")
@@ -383,6 +395,9 @@ class DepthwiseConv(ConvBase):
         x = self.channels_second(inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype))
         outputs = convolve(x, depthwise_kernel(kernel), self.bias, self.windows, groups=x.shape[1])
         return self.activation(as_given(outputs, self.data_format))
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return self.as_form(depthwise_kernel(self.kernel), groups=self._fixed_channels or 1)
 
 
 def add_depthwise_kernel(layer: Any, name: str, channels: int) -> Any:

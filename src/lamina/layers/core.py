@@ -10,6 +10,7 @@ import torch
 from lamina.base import tree
 from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.engine.forms import Form
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.record import op
 from lamina.layers import symbolic
@@ -40,6 +41,9 @@ class Identity(SameShape):
 
     def call(self, inputs: Any) -> Any:
         return inputs
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return []
 
 
 @public("layers")

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from lamina.base.registry import public
+from lamina.engine.forms import Form, Linear
+from lamina.layers.inference import activation_forms
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank, expect_size, known_size, positive_integer, take_parts
 from lamina.layers.same_shape import here_but
@@ -96,3 +98,6 @@ class Dense(Layer):
         inputs = inputs if inputs.dtype is kernel.dtype else inputs.to(kernel.dtype)
         outputs = torch.nn.functional.linear(inputs, kernel.t(), self.bias)
         return self.activation(outputs)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Linear(self.kernel.detach(), self.bias), *activation_forms(self.activation)]

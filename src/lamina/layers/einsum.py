@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,17 @@ class Equation:
         """The output's letters whose sizes `output_shape` lists: all but the batch axis."""
         return self.outputs if self.open_end == "left" else self.outputs[1:]
 
+    @property
+    def summed_last(self) -> int | None:
+        """How many axes, the input's last and the kernel's first, meet as in a matrix product whose other axes stay in
+        their order ("abc,cde->abde": 1); None for an equation of another form."""
+        added = "".join(letter for letter in self.kernel if letter not in self.inputs)
+        summed = self.kernel[: len(self.kernel) - len(added)]
+        kept = self.inputs[: len(self.inputs) - len(summed)]
+        matrix = self.inputs == kept + summed and self.kernel == summed + added and self.outputs == kept + added
+        distinct = len(set(self.inputs + added)) == len(self.inputs + added)
+        return len(summed) if matrix and distinct and summed and added and self.open_end != "right" else None
+
 
 @public("layers")
 class EinsumDense(Layer):
@@ -63,6 +75,8 @@ class EinsumDense(Layer):
     >>> lamina.layers.EinsumDense("abc,cd->abd", (None, 64), bias_axes="d")(lamina.Input((32, 128))).shape
     (None, 32, 64)
     """
+
+    words: Mapping[str, str] = {}  # what letters stand for, where a layer that holds this one knows it
 
     def __init__(
         self,
@@ -91,6 +105,10 @@ class EinsumDense(Layer):
         if stray:
             raise ValueError(f"EinsumDense: bias_axes names {sorted(stray)}, which the output of {equation!r} has not.")
         self.output_shape = shape
+        # Where the equation is a matrix product, it runs as one: on a CPU einsum costs more than it does.
+        summed = self._letters.summed_last
+        every = self._letters.kernel[summed:]
+        self._summed = summed if bias_axes is None or set(bias_axes) == set(every) else None
         take_parts(
             self,
             activation=activation,
@@ -115,7 +133,7 @@ class EinsumDense(Layer):
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             name="kernel",
-            axes=tuple(named.get(letter, f"output {letter}") for letter in letters.kernel),
+            axes=tuple(self._word(letter, named) for letter in letters.kernel),
         )
         if self.bias_axes:
             first = min(letters.outputs.index(letter) for letter in self.bias_axes)
@@ -126,8 +144,23 @@ class EinsumDense(Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
                 name="bias",
-                axes=tuple(f"output {letter}" if letter in self.bias_axes else "one for all" for letter in kept),
+                axes=tuple(self._word(letter, {}) if letter in self.bias_axes else "one for all" for letter in kept),
             )
+
+    def _word(self, letter: str, of_input: Mapping[str, str]) -> str:
+        """What a letter stands for in the parameter formula."""
+        return self.words.get(letter) or of_input.get(letter) or f"output {letter}"
+
+    def _as_matrix_product(self, inputs: torch.Tensor, summed: int) -> torch.Tensor:
+        kernel, bias = self.kernel, self.bias
+        more = inputs.dim() - len(self._letters.inputs)
+        if inputs.shape[-summed:] != kernel.shape[:summed] or more < 0 or (more and not self._letters.open_end):
+            raise RuntimeError("the input does not fit the kernel")  # the shape rule says why
+        rows = inputs.flatten(-summed) if summed > 1 else inputs
+        matrix = kernel.flatten(0, summed - 1) if summed > 1 else kernel
+        outputs = torch.nn.functional.linear(rows, matrix.flatten(1).t(), None if bias is None else bias.flatten())
+        added = kernel.shape[summed:]
+        return outputs if len(added) == 1 else outputs.unflatten(-1, added)
 
     def _ends(self, inputs: Axes) -> tuple[list[tuple[str, Size]], Axes]:
         """The axes that the dots stand for, and those that the letters name."""
@@ -191,6 +224,8 @@ class EinsumDense(Layer):
         return here_but(inputs[0], [inputs[0].names.index(name) for name in summed])
 
     def call(self, inputs: torch.Tensor, training: bool | None = None) -> torch.Tensor:
+        if self._summed is not None:
+            return self.activation(self._as_matrix_product(inputs, self._summed))
         outputs = torch.einsum(self.equation, inputs, self.kernel)
         if self.bias is not None:
             outputs = outputs + self.bias

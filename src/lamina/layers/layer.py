@@ -22,6 +22,7 @@ from lamina.graph.node import Node
 from lamina.graph.probe import in_trial, outside_trial
 from lamina.layers import symbolic
 from lamina.layers.context import CONTEXT, name_scope
+from lamina.layers.inference import Inferring
 from lamina.layers.signature import build_names, call_signature, shape_of, tensor_arguments
 from lamina.layers.tracking import TrackedList, holds_modules, tracked
 from lamina.layers.weights import WeightOwner
@@ -31,7 +32,7 @@ _BASE_CONFIG = ("activity_regularizer", "trainable", "dtype", "autocast", "name"
 
 
 @public("layers")
-class Layer(Configurable, WeightOwner):
+class Layer(Configurable, Inferring, WeightOwner):
     """The base of all layers, and a `torch.nn.Module`.
 
     A subclass makes its weights in `build(input_shape)` (or in the constructor) and computes in `call(inputs)`. It may
@@ -75,6 +76,7 @@ class Layer(Configurable, WeightOwner):
         own["built"] = False
         own["activity_regularizer"] = regularizers.get(activity_regularizer)
         own["_losses"] = []
+        own["_changes"] = 0
         own["_made_weights"] = []
         own["_inbound_nodes"] = []
         own["_outbound_nodes"] = []
@@ -117,6 +119,12 @@ class Layer(Configurable, WeightOwner):
     def shape_rule(self, *inputs: Any, **named: Any) -> Any:
         """The outputs' axes from the inputs' axes: the one statement of the layer's shapes."""
         raise NotImplementedError(f"{type(self).__name__} states no shape rule.")
+
+    def rule_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """What of a call's arguments the shape rule reads: tensors, in its order, and settings by name. The default:
+        the tensors in the first argument."""
+        first = symbolic.first_argument(args, kwargs)
+        return [leaf for leaf in tree.flatten(first) if hasattr(leaf, "shape")], {}
 
     def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
         """Products that are added up (convolutions, matrix products) for one example; None: the layer does not say."""
@@ -264,7 +272,7 @@ class Layer(Configurable, WeightOwner):
         if not self._signature.takes_training:
             kwargs.pop("training", None)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key not in ("training", "mask")}
-        masks = symbolic.input_masks(self, args)
+        masks = symbolic.input_masks(self, args, kwargs)
         self._ensure_built(args, kwargs)
         try:
             outputs = self.compute_output_spec(*args, **kwargs)
@@ -295,12 +303,13 @@ class Layer(Configurable, WeightOwner):
 
     def _pass_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Puts the masks that the inputs carry into the arguments that `call` has for them; returns the first's."""
-        first = symbolic.input_masks(self, args)
+        first = symbolic.input_masks(self, args, kwargs)
         if self._signature.mask_names:
-            for position, name in enumerate(self._signature.names[: len(args)]):
+            positional = list(zip(self._signature.names, args, strict=False))
+            for position, (name, value) in enumerate([*positional, *kwargs.items()]):
                 wanted = "mask" if position == 0 and self._signature.takes_mask else f"{name}_mask"
                 if wanted in self._signature.mask_names and kwargs.get(wanted) is None:
-                    mask = symbolic.mask_of(args[position])
+                    mask = symbolic.mask_of(value)
                     if mask is not None:
                         kwargs[wanted] = mask
         given = kwargs.get("mask")
@@ -432,6 +441,8 @@ class Layer(Configurable, WeightOwner):
     # Module details.
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name != "training":
+            self.__dict__["_changes"] = self.__dict__.get("_changes", 0) + 1
         if type(value) in (list, dict):
             value = tracked(value)
         elif holds_modules(value):

@@ -12,6 +12,7 @@ from lamina.base import config, tree
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
 from lamina.engine.dtypes import is_float_name
+from lamina.engine.forms import Form, Joined, Product, Sum
 from lamina.graph.record import op
 from lamina.layers.same_shape import KeepsType, position
 from lamina.layers.symbolic import named_inputs
@@ -149,6 +150,9 @@ class Add(_Elementwise):
     def _combine(self, tensors: list[torch.Tensor]) -> torch.Tensor:
         return reduce(torch.add, tensors)
 
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Sum()] if len(inputs) == 2 else None
+
 
 @public("layers")
 class Subtract(_Elementwise):
@@ -176,6 +180,9 @@ class Multiply(_Elementwise):
 
     def _combine(self, tensors: list[torch.Tensor]) -> torch.Tensor:
         return reduce(torch.mul, tensors)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Product()] if len(inputs) == 2 else None
 
 
 @public("layers")
@@ -276,6 +283,9 @@ class Concatenate(_Merge):
 
     def call(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(list(inputs), dim=self.axis)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Joined()] if self.axis % len(inputs[0].shape) == len(inputs[0].shape) - 1 else None
 
 
 @op

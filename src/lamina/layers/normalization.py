@@ -11,6 +11,7 @@ from torch.nn import functional
 from lamina.base import config
 from lamina.base.errors import ShapeError, UnfinishedError, outside_frame
 from lamina.base.registry import public
+from lamina.engine.forms import Affine, Form
 from lamina.layers.parts import expect_size, known_size, take_parts
 from lamina.layers.same_shape import SameShape, position, positions
 from lamina.shapes import Axes
@@ -165,11 +166,20 @@ class BatchNormalization(_Normalizing):
         statistics = moving_mean, moving_variance, learns, 1 - self.momentum, self.epsilon
         outputs = torch.batch_norm(viewed, own.get("gamma"), own.get("beta"), *statistics, True)
         if learns:
+            self.__dict__["_changes"] += 1  # the kernel writes the statistics without torch's version counters
             # torch moved the variance towards the unbiased one, n/(n - 1) times the population's that Keras means:
             # momentum·before + (1 - momentum)·population = (n - 1)/n·moved + momentum/n·before.
             count = self._count(inputs)
             variance.mul_((count - 1) / count).add_(before, alpha=self.momentum / count)
         return outputs.reshape(inputs.shape) if flat else outputs.movedim(1, axis)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        own = {name: weight.detach().float() for name, weight in self._parameters.items() if weight is not None}
+        scale = torch.rsqrt(own["moving_variance"] + self.epsilon)
+        if "gamma" in own:
+            scale = scale * own["gamma"]
+        shift = -own["moving_mean"] * scale
+        return [Affine(scale, shift + own["beta"] if "beta" in own else shift, self.axis)]
 
     def _by_moments(self, inputs: torch.Tensor, mask: Any) -> torch.Tensor:
         """The same written out: for masked steps, single numbers, and statistics kept in 16 bits."""

@@ -10,6 +10,7 @@ from lamina import regularizers
 from lamina.base.config import standardize_data_format
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
+from lamina.engine.forms import Form
 from lamina.engine.random import as_seed_generator
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank
@@ -102,6 +103,9 @@ class Dropout(_WithNoiseShape):
         if self.noise_shape is None and self.seed_generator.seed is None:
             return torch.dropout(inputs, self.rate, True)
         return self._dropped(inputs, self._noise_sizes(inputs), self.rate)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return []
 
 
 class _SpatialDropout(_Random):

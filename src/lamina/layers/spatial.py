@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
+from lamina.engine.forms import Form, Padding
 from lamina.engine.kernels import pad_spatial
 from lamina.engine.layout import as_given
 from lamina.layers.parts import expect_rank, per_axis
@@ -56,6 +57,9 @@ class ZeroPadding(SpatialLayer):
         self.expect_axes(inputs)
         pads = list(self.pairs) if self.data_format == "channels_first" else [*self.pairs, (0, 0)]
         return pad_spatial(inputs, pads)  # as given: the memory layout stays
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Padding(tuple(self.pairs), self.data_format)] if self.rank == 2 else None
 
 
 @public("layers")

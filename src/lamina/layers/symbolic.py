@@ -27,19 +27,20 @@ def named_inputs(layer: Any, shapes: list[tuple[Any, ...]]) -> list[Axes]:
     return [Axes(layer.axis_names(len(shape)), tuple(shape)) for shape in shapes]
 
 
-def apply_rule(layer: Any, shapes: list[tuple[Any, ...]]) -> Any:
+def apply_rule(layer: Any, shapes: list[tuple[Any, ...]], named: dict[str, Any] | None = None) -> Any:
     """The rule's result for plain shapes: `Axes`, or a list of them."""
-    return layer.shape_rule(*named_inputs(layer, shapes))
+    return layer.shape_rule(*named_inputs(layer, shapes), **(named or {}))
 
 
 def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Symbolic outputs: from the shape rule, from a user's `compute_output_shape`, or by probing `call`."""
-    inputs = [leaf for leaf in tree.flatten(first_argument(args, kwargs)) if isinstance(leaf, KerasTensor)]
+    tensors, named = layer.rule_arguments(args, kwargs)
+    inputs = [tensor for tensor in tensors if isinstance(tensor, KerasTensor)]
     if layer._has_rule and inputs:
-        results = apply_rule(layer, [tensor.shape for tensor in inputs])
+        results = apply_rule(layer, [tensor.shape for tensor in inputs], named)
         dtype = layer.output_dtype(*[tensor.dtype for tensor in inputs])
         single = isinstance(results, Axes)
-        trials = _trial_shapes(layer, inputs) or [None] * (1 if single else len(results))
+        trials = _trial_shapes(layer, inputs, named) or [None] * (1 if single else len(results))
         made = [
             KerasTensor(axes.shape, dtype, trial_shapes=trial)
             for axes, trial in zip([results] if single else results, trials, strict=True)
@@ -56,13 +57,13 @@ def output_spec(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return probe(lambda *a, **k: trial_call(layer, a, k), args, kwargs, what=f"{layer.title}: its call()")
 
 
-def _trial_shapes(layer: Any, inputs: list[KerasTensor]) -> list[Any] | None:
+def _trial_shapes(layer: Any, inputs: list[KerasTensor], named: dict[str, Any]) -> list[Any] | None:
     """The rule on the sizes with which open axes are tried out, per output; None where these do not meet though the
     open shapes do (an open axis beside one of 5), so that the result is tried out with sizes of its own."""
     runs = []
     for run in (0, 1):
         try:
-            result = apply_rule(layer, [tensor.trial_shapes[run] for tensor in inputs])
+            result = apply_rule(layer, [tensor.trial_shapes[run] for tensor in inputs], named)
         except ShapeError:
             return None
         runs.append([result] if isinstance(result, Axes) else list(result))
@@ -90,9 +91,8 @@ def user_states_shape(layer: Any) -> bool:
 
 def output_shape(layer: Any, *args: Any, **kwargs: Any) -> Any:
     """`compute_output_shape` of a layer that does not write its own."""
-    structure = args[0] if args else next(iter(kwargs.values()))
     if layer._has_rule:
-        shapes = [tuple(structure)] if tree.is_shape(structure) else [tuple(s) for s in _shapes_in(structure)]
+        shapes = [tuple(shape) for value in (*args, *kwargs.values()) for shape in _shapes_in(value)]
         results = apply_rule(layer, shapes)
         return results.shape if isinstance(results, Axes) else [axes.shape for axes in results]
     dtype = layer.compute_dtype
@@ -102,6 +102,8 @@ def output_shape(layer: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _shapes_in(structure: Any) -> list[Any]:
+    if structure is None:
+        return []
     if tree.is_shape(structure):
         return [structure]
     values = structure.values() if isinstance(structure, dict) else structure
@@ -177,8 +179,8 @@ def mask_of(value: Any) -> Any:
     return None
 
 
-def input_masks(layer: Any, args: tuple[Any, ...]) -> Any:
-    return mask_of(args[0]) if args else None
+def input_masks(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return mask_of(args[0] if args else kwargs.get(layer._signature.names[0])) if layer._signature.names else None
 
 
 def attach_masks(layer: Any, args: tuple[Any, ...], outputs: Any, masks: Any) -> None:
@@ -253,9 +255,9 @@ def reason_of_failure(layer: Any, error: Exception, args: tuple[Any, ...], kwarg
     """What the shape rule says of real inputs on which torch failed. None when it finds nothing wrong, or there is no
     rule: torch's error then gets a note of where it happened."""
     if layer._has_rule:
-        shapes = [tuple(leaf.shape) for leaf in tree.flatten(first_argument(args, kwargs)) if hasattr(leaf, "shape")]
+        tensors, named = layer.rule_arguments(args, kwargs)
         try:
-            apply_rule(layer, shapes)
+            apply_rule(layer, [tuple(tensor.shape) for tensor in tensors], named)
         except ShapeError as found:
             return located(layer, found, args, kwargs)
         except LaminaError:

@@ -14,6 +14,7 @@ from lamina.engine import dtypes
 from lamina.engine.device import current_device
 from lamina.graph.function import Graph
 from lamina.graph.keras_tensor import KerasTensor
+from lamina.layers.inference import is_watched
 from lamina.layers.input_layer import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models import functional_config
@@ -144,10 +145,30 @@ class Functional(Model):
             for value, one in zip(values, tree.flatten(mask), strict=False):
                 if one is not None:
                     value._keras_mask = one
+        return self.graph.run(self._as_made_for(values), training)
+
+    def _as_made_for(self, values: list[Any]) -> list[torch.Tensor]:
+        """The inputs in the dtypes and with the axes of the graph's. Errors: a ShapeError."""
         values = [_in_dtype(value, symbol) for value, symbol in zip(values, self.graph.inputs, strict=True)]
         changes = self._check_shapes([tuple(value.shape) for value in values])
-        tensors = [_with_trailing(value, change) for value, change in zip(values, changes, strict=True)]
-        return self.graph.run(tensors, training)
+        return [_with_trailing(value, change) for value, change in zip(values, changes, strict=True)]
+
+    def infer(self, inputs: Any) -> Any:
+        if not self.does_only("graph_to_lay_open") or torch.is_grad_enabled() or is_watched():
+            return self(inputs, training=False)
+        values = self._as_made_for(self._match_inputs(inputs))
+        if any(value.device.type != "cpu" or value.numel() == 0 for value in values):
+            return self(inputs, training=False)
+        try:
+            return self.graph.run_folded(values)
+        except Exception:
+            self(inputs, training=False)  # says what is wrong with these inputs, if anything is
+            raise
+
+    @property
+    def graph_to_lay_open(self) -> Graph | None:
+        """The graph, for a folded program around it; None where a call does more than run it."""
+        return self.graph if self.does_only("graph_to_lay_open") else None
 
     def compute_output_spec(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         values = self._match_inputs(inputs)

@@ -12,6 +12,7 @@ from lamina.base import tree
 from lamina.base.errors import LaminaError
 from lamina.base.registry import nearest, public
 from lamina.base.serialization import serialize_keras_object
+from lamina.base.trust import described
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers.layer import Layer
 from lamina.layers.signature import shape_of, tensor_arguments
@@ -71,6 +72,18 @@ class Model(Inspected, Trainer, Layer):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"The model {self.name!r} ({type(self).__name__}) has no call() method.")
+
+    def infer(self, inputs: Any) -> Any:
+        """`self(inputs, training=False)` for `predict`: a model that is a graph runs folded, with fewer calls.
+
+        Shapes: the inputs' and outputs' of a call. Numbers are a call's up to rounding, about 1e-6 in float32.
+
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> model.infer(torch.ones(1, 3)).shape
+        torch.Size([1, 2])
+        """
+        return self(inputs, training=False)
 
     @property
     def layers(self) -> list[Any]:
@@ -154,18 +167,63 @@ class Model(Inspected, Trainer, Layer):
     # Files.
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
-        """Writes the whole model: architecture, weights, compile settings and optimizer state (`.keras`)."""
+        """Writes the whole model: architecture, weights, compile settings and the optimizer's state.
+
+        The end of the name says how: `.keras` as Keras 3 does; `.h5` or `.hdf5` as Keras 1 and 2 did, which have no
+        place for a subclassed model; `.safetensors` with architecture and weights only, these by the names of
+        `state_dict()`.
+
+        Parameters: `overwrite=False` keeps an older file and is a FileExistsError then; `include_optimizer=False`
+        leaves the optimizer's state out. Errors: a ValueError for another ending. An older file stays whole until the
+        new one is.
+
+        >>> import lamina, os, tempfile
+        >>> model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(2)])
+        >>> folder = tempfile.mkdtemp()
+        >>> for name in ("m.keras", "m.h5", "m.safetensors"):
+        ...     model.save(os.path.join(folder, name))
+        ...     print(name, lamina.models.load_model(os.path.join(folder, name)).output_shape)
+        m.keras (None, 2)
+        m.h5 (None, 2)
+        m.safetensors (None, 2)
+        """
         saving.save_model(self, filepath, overwrite=overwrite, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
-        """Writes the weights (`.weights.h5`, `.safetensors`, `.h5`), with `max_shard_size` in gigabytes into several
-        files and an index (`.weights.json`)."""
+        """Writes the weights alone.
+
+        The end of the name says how: `.weights.h5` as Keras 3 does, with the optimizer's state; `.weights.json`, or a
+        `max_shard_size` in gigabytes, the same in several files and an index of them; `.safetensors` by the names of
+        `state_dict()`; any other `.h5` or `.hdf5` by the names of the layers, as Keras 1 and 2 did.
+
+        Errors: a ValueError for another ending, and for a model that is not built. For an example see `load_weights`.
+        """
         saving.save_weights(self, filepath, overwrite=overwrite, max_shard_size=max_shard_size)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False, **kwargs: Any) -> Any:
-        """Reads weights from `.weights.h5`, `.keras`, `.h5` (Keras 1 and 2, also `by_name`) or `.safetensors`.
+        """Reads weights from any file that `save` or `save_weights` writes, of lamina or of Keras 1, 2 or 3: `.keras`,
+        `.weights.h5`, `.weights.json`, `.h5`, `.hdf5` or `.safetensors`.
 
-        `adapt_channels="repeat"|"mean"|"zero"` fits a first convolution that was trained on another number of channels.
+        All is compared before anything is read, and nothing changes where something does not fit.
+
+        Parameters: `skip_mismatch` loads what fits and warns of the rest; `by_name`, for files of Keras 1 and 2, loads
+        the layers whose names agree; `adapt_channels="repeat"|"mean"|"zero"` fits a first convolution that was trained
+        on another number of input channels. Errors: a LaminaError that lists what is missing, unexpected or of another
+        shape, with the nearest names; a ValueError for a model that is not built.
+
+        >>> import lamina, os, tempfile
+        >>> def net(units):
+        ...     return lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(units, name="head")])
+        >>> folder = tempfile.mkdtemp()
+        >>> model, other = net(2), net(2)
+        >>> for name in ("m.weights.h5", "m.weights.json", "m.h5", "m.safetensors"):
+        ...     model.save_weights(os.path.join(folder, name))
+        ...     other.load_weights(os.path.join(folder, name))
+        ...     print(name, bool((other.layers[0].kernel == model.layers[0].kernel).all()))
+        m.weights.h5 True
+        m.weights.json True
+        m.h5 True
+        m.safetensors True
         """
         return saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, by_name=by_name, **kwargs)
 
@@ -181,7 +239,8 @@ class Model(Inspected, Trainer, Layer):
         from lamina.models import functional_config
 
         if functional_config.describes_graph(config):
-            return functional_config.model_from(cls, config, custom_objects)
+            with described({"class_name": cls.__name__, "config": config}):
+                return functional_config.model_from(cls, config, custom_objects)
         try:
             return cls(**config)
         except TypeError as error:

@@ -7,6 +7,7 @@ from typing import Any
 from lamina.base import names
 from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
+from lamina.base.trust import described
 from lamina.graph.function import Graph
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.layers.context import CONTEXT, name_scope
@@ -205,13 +206,14 @@ class Sequential(Functional):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
         if "layers" not in config:
             return cls(**config)
-        model = cls(name=config.get("name") or names.auto_name(cls.__name__), dtype=config.get("dtype"))
-        for layer in config["layers"]:
-            model.add(deserialize_keras_object(layer, custom_objects), rebuild=False)
-        model._try_to_build()
-        shape = config.get("build_input_shape")
-        if model.graph is None and shape and model._stack:
-            model.build(tuple(shape))
+        with described({"class_name": cls.__name__, "config": config}):
+            model = cls(name=config.get("name") or names.auto_name(cls.__name__), dtype=config.get("dtype"))
+            for layer in config["layers"]:
+                model.add(deserialize_keras_object(layer, custom_objects), rebuild=False)
+            model._try_to_build()
+            shape = config.get("build_input_shape")
+            if model.graph is None and shape and model._stack:
+                model.build(tuple(shape))
         model.trainable = config.get("trainable", True) if not config.get("trainable", True) else model.trainable
         return model
 

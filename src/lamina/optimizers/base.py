@@ -257,6 +257,7 @@ class Optimizer(Configurable):
             (variable.device, variable.dtype, self._use_weight_decay(variable))
             for variable in self._trainable_variables
         ]
+        self._is_one_group = len(set(self._group_keys)) == 1
 
     def _make_slots(self, variables: list[Variable]) -> None:
         """Makes the subclass's own slots."""
@@ -340,6 +341,10 @@ class Optimizer(Configurable):
         if not len(grads):
             return
         indices, gradients = self._match(grads, trainable_variables)
+        self._apply(indices, gradients, trainable_variables)
+
+    def _apply(self, indices: list[int], gradients: Tensors, trainable_variables: Sequence[Variable]) -> None:
+        """One step with gradients of the variables' layouts."""
         if self.loss_scale_factor is not None:
             gradients = _scaled(gradients, 1 / self.loss_scale_factor)
         accumulated = self._accumulate(indices, gradients)
@@ -350,7 +355,24 @@ class Optimizer(Configurable):
         for variable in trainable_variables:
             if variable.constraint is not None:
                 variable.copy_(variable.constraint(variable))
-        self._iterations.add_(1)
+        torch.autograd.graph.increment_version(list(trainable_variables))  # torch's fused kernels leave that out
+        self._iterations.fill_(int(self._iterations) + 1)  # a fifth of what adding costs
+
+    def prepared(self, grads: Sequence[Tensor | None], variables: Sequence[Variable]) -> Prepared | None:
+        """`apply` for gradients like these of these variables, step after step; None where only `apply` will do.
+
+        It holds as long as the variables and slots lie where they lie now.
+        """
+        cls = type(self)
+        if any(getattr(cls, name) is not getattr(Optimizer, name) for name in ("apply", "_match", "_apply", "_update")):
+            return None
+        writes_own_step = not cls._step.__module__.startswith("lamina.") or cls._step is Optimizer._step
+        if writes_own_step or not self.built or any(gradient is None for gradient in grads):
+            return None
+        indices, laid = self._match(grads, variables)
+        if any(one is not gradient for one, gradient in zip(laid, grads, strict=True)):
+            return None
+        return Prepared(self, indices, variables)
 
     def _match(self, grads: Sequence[Tensor | None], variables: Sequence[Variable]) -> tuple[list[int], Tensors]:
         """The numbers of the variables that have gradients, and these in the variables' dtype and memory layout."""
@@ -406,7 +428,7 @@ class Optimizer(Configurable):
         """One `_step` for each device, dtype and kind of decay."""
         rate = self._current_rate()
         groups: dict[Any, tuple[list[int], Tensors]] = {}
-        if len(set(self._group_keys)) == 1:
+        if self._is_one_group:
             groups[self._group_keys[0]] = (indices, gradients)
         else:
             for index, gradient in zip(indices, gradients, strict=True):
@@ -469,6 +491,36 @@ class Optimizer(Configurable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+class Prepared:
+    """An optimizer's step on the bare tensors behind its variables: torch takes half the time to be called on them.
+
+    `belongs_to(optimizer)`: whether it still is that one's step.
+    """
+
+    def __init__(self, optimizer: Optimizer, indices: list[int], variables: Sequence[Variable]):
+        self._optimizer, self._indices, self._variables = optimizer, indices, variables
+        own = vars(optimizer)
+        self._lists = {
+            name: value
+            for name, value in own.items()
+            if isinstance(value, list) and name != "_variables" and any(isinstance(one, Variable) for one in value)
+        }
+        self._bare = {name: [one.detach() for one in value] for name, value in self._lists.items()}
+
+    def belongs_to(self, optimizer: Any) -> bool:
+        own = vars(self._optimizer)
+        return optimizer is self._optimizer and all(own.get(name) is value for name, value in self._lists.items())
+
+    def __call__(self, gradients: Tensors) -> None:
+        """One step; to be called without autograd."""
+        own = vars(self._optimizer)
+        own.update(self._bare)
+        try:
+            self._optimizer._apply(self._indices, gradients, self._variables)
+        finally:
+            own.update(self._lists)
 
 
 def pick(slots: Sequence[Variable], indices: list[int]) -> Tensors:

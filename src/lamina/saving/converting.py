@@ -51,12 +51,13 @@ def convert(
     compile: bool = True,
     overwrite: bool = False,
     custom_objects: dict[str, Any] | None = None,
+    memory_limit: int | None = None,
 ) -> Conversion:
     """Writes what is in one file into another, of the format that its name ends in.
 
     Parameters: `model`, the architecture for a source of weights alone: a built model, which then has those weights;
     `weights_only`, for a target `.h5` or `.safetensors` without the architecture; `compile=False` leaves out the
-    compile settings and the optimizer's state; `custom_objects`, as in `load_model`.
+    compile settings and the optimizer's state; `custom_objects` and `memory_limit`, as in `load_model`.
 
     Errors, before anything is written: weights alone without `model`, an unknown ending, an existing target without
     `overwrite`, and those of reading.
@@ -78,7 +79,7 @@ def convert(
     if model is not None:
         load_weights(model, source)
     elif kind in MODELS:
-        model = load_model(source, custom_objects, compile=compile)
+        model = load_model(source, custom_objects, compile, memory_limit=memory_limit)
     else:
         raise LaminaError(
             f"{source.name} holds {kind} and no architecture. Say which model they belong to: model=, or --model with "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,8 @@ Shape = tuple[int, ...]
 
 _LISTED = 8  # of each kind
 _SHAPES = 4  # shapes of one place that are shown
+_WIDTH = 80
+_HELD = "\u00a0"  # a blank at which no line ends
 _NEAR = 0.6  # the least likeness of two names, from 0 to 1
 
 
@@ -51,36 +55,38 @@ class Differences:
     counts: list[str] = field(default_factory=list)  # layers that both have, with another number of weights
     unit: str = "layer"
 
+    @property
+    def number(self) -> int:
+        return len(self.missing) + len(self.unexpected) + len(self.counts)
+
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.counts)
+        return self.number > 0
 
     def text(self, wrong: Sequence[Any]) -> str:
         """The differences in lines; `wrong` are the pairs whose shapes differ."""
-        lines: list[str] = []
-        self._list(lines, "missing in the file", [self._with_nearest(place) for place in self.missing])
-        self._list(lines, "not in the model", [[str(place)] for place in self.unexpected])
-        self._list(lines, "another number of weights", [[text] for text in self.counts])
-        self._list(lines, "another shape", [[pair.describe()] for pair in wrong], "weight")
-        return "\n".join(lines)
+        return "\n".join(
+            [
+                *self._listed("missing in the file", self.missing, self._with_nearest),
+                *self._listed("not in the model", self.unexpected, lambda place: [str(place)]),
+                *self._listed("another number of weights", self.counts, lambda text: [text]),
+                *self._listed("another shape", wrong, lambda pair: [pair.describe()], "weight"),
+            ]
+        )
 
-    def skipped(self, wrong: Sequence[Any]) -> list[str]:
-        """One text for each weight or layer that is skipped."""
-        return [
-            *(pair.describe() for pair in wrong),
-            *(f"{place} is missing in the file" for place in self.missing),
-            *(f"{place} is not in the model" for place in self.unexpected),
-            *self.counts,
-        ]
-
-    def _list(self, lines: list[str], heading: str, entries: list[list[str]], unit: str | None = None) -> None:
+    def _listed(
+        self, heading: str, entries: Sequence[Any], describe: Callable[[Any], list[str]], unit: str | None = None
+    ) -> Iterator[str]:
         if not entries:
             return
         unit = unit or self.unit
-        lines.append(f"  {heading} ({len(entries)} {unit}{'s' if len(entries) > 1 else ''})")
-        for first, *others in entries[:_LISTED]:
-            lines += [f"    {first}", *(f"      {other}" for other in others)]
+        yield f"  {heading} ({len(entries)} {unit}{'s' if len(entries) > 1 else ''})"
+        for entry in entries[:_LISTED]:
+            first, *others = describe(entry)
+            yield _folded(first, "    ")
+            for other in others:
+                yield _folded(other, "      ")
         if len(entries) > _LISTED:
-            lines.append(f"    and {len(entries) - _LISTED} more")
+            yield f"    and {len(entries) - _LISTED} more"
 
     def _with_nearest(self, place: Place) -> list[str]:
         near = nearest_place(place, self.unexpected)
@@ -88,6 +94,20 @@ class Differences:
             return [str(place)]
         shapes = "of the same shapes" if _same(near, place) else f"of other shapes: {_shown(near.shapes)}"
         return [str(place), f"nearest in the file: {near.title}, {shapes}"]
+
+
+def _folded(text: str, indent: str) -> str:
+    """A text in lines of a terminal's width, which no shape crosses."""
+    held = re.sub(r"\([\d, ]*\)", lambda shape: shape.group().replace(" ", _HELD), text)
+    lines = textwrap.wrap(
+        held,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace(_HELD, " ")
 
 
 def _shown(shapes: Sequence[Shape]) -> str:

@@ -12,9 +12,10 @@ import h5py
 import numpy as np
 import torch
 
-from lamina.base.errors import LaminaError
+from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.base.registry import nearest
 from lamina.base.trust import is_plain_name
+from lamina.engine.budget import in_words, memory_limit
 from lamina.layers.layer import Layer
 from lamina.saving.differences import Differences, Place
 from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
@@ -84,12 +85,18 @@ class KerasFileEditor:
         if is_legacy(file):
             raise LaminaError(f"{path} is of Keras 1 or 2, which the editor does not read; `lamina convert` it first.")
 
+        left = limit = memory_limit()
+
         def visit(name: str, entry: Any) -> None:
+            nonlocal left
             if not isinstance(entry, h5py.Dataset):
                 if name.endswith("vars") and "name" in entry.attrs:
                     self._names.setdefault(_object_of(name), str(entry.attrs["name"]))
                 return
             group, _, key = name.rpartition("/")
+            left -= entry.nbytes
+            if left < 0:
+                raise UnsafeFileError(f"{path} was not read: its arrays take more than {in_words(limit)} of memory.")
             value = read_array(entry)
             value = value.float() if value.dtype is torch.bfloat16 else value
             self._objects.setdefault(_object_of(group), {})[key] = value.numpy()

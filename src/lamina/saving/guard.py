@@ -15,7 +15,7 @@ import h5py
 
 from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.base.trust import CONTAINER_LIMIT, check_config, is_plain_name
-from lamina.engine.budget import current_budget
+from lamina.engine.budget import in_words, memory_limit
 
 CONFIG_LIMIT = 32 * 2**20  # bytes of a description in JSON
 ENTRY_LIMIT = 65_536  # tensors of a safetensors file, members of a zip
@@ -68,12 +68,11 @@ def check_zip(archive: zipfile.ZipFile, path: Path) -> None:
     members = archive.infolist()
     if len(members) > ENTRY_LIMIT:
         raise UnsafeFileError(f"{path} has {len(members):,} members; at most {ENTRY_LIMIT:,} are read.")
-    budget = current_budget()
-    size = sum(member.file_size for member in members)
-    if budget is not None and size > budget.limit + _SMALL:
+    size, limit = sum(member.file_size for member in members), memory_limit()
+    if size > limit + _SMALL:
         raise UnsafeFileError(
-            f"{path} was not opened: it unpacks to {size:,} bytes, and the model may take {budget.limit:,} "
-            f"(load_model(memory_limit=))."
+            f"{path} was not opened: it unpacks to {in_words(size)}, and the limit is {in_words(limit)}. For a file "
+            f"that you trust, give load_model(memory_limit=) in bytes."
         )
     seen: set[str] = set()
     end = 0
@@ -162,6 +161,7 @@ def _check_objects(file: h5py.File, path: Path) -> None:
     file does not hold.
     """
     seen: set[Any] = set()
+    limit = memory_limit()
     waiting: list[tuple[str, h5py.Group]] = [("", file)]
     while waiting:
         place, group = waiting.pop()
@@ -183,7 +183,7 @@ def _check_objects(file: h5py.File, path: Path) -> None:
                 waiting.append((name, h5py.Group(found)))
             else:
                 dataset = h5py.Dataset(found)
-                problem = _dataset_problem(found)
+                problem = _dataset_problem(found, limit)
                 if problem is not None:
                     raise _refused(path, name, problem)
                 _check_attributes(dataset, name, path)
@@ -193,7 +193,7 @@ def _refused(path: Path, name: str, problem: str) -> UnsafeFileError:
     return UnsafeFileError(f"{path} was not read: {name!r} in it {problem}.")
 
 
-def _dataset_problem(dataset: Any) -> str | None:
+def _dataset_problem(dataset: Any, limit: int) -> str | None:
     plan = dataset.get_create_plist()
     if plan.get_external_count():
         return "keeps its numbers in another file"
@@ -209,11 +209,10 @@ def _dataset_problem(dataset: Any) -> str | None:
     filters = [plan.get_filter(index)[0] for index in range(number)]
     if not set(filters) <= set(_FILTERS):
         return f"is packed by the filters {filters}, of which some are none of HDF5's own"
-    budget = current_budget()
-    if budget is not None and size > budget.limit:
-        return f"declares {size:,} bytes, and the model may take {budget.limit:,}"
     if size > held * (_DEFLATE if filters else 1):
-        return f"declares {size:,} bytes, and the file holds {held:,} of them"
+        return f"declares {in_words(size)}, and the file holds {in_words(held)} of them"
+    if size > limit:
+        return f"takes {in_words(size)}, and the limit is {in_words(limit)}"
     if layout == h5py.h5d.CHUNKED and math.prod(plan.get_chunk()) * kind.get_size() > max(_SMALL, size):
         return "is stored in pieces larger than itself"
     return None

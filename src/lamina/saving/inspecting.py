@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from lamina.base.errors import LaminaError
+from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.saving import kinds
 from lamina.saving.described import DescribedLayer, described_model
 from lamina.saving.files import WEIGHTS
@@ -19,6 +19,7 @@ from lamina.saving.guard import CONFIG_LIMIT, check_h5, check_zip, contents, par
 from lamina.saving.legacy_h5 import text_of
 from lamina.saving.safetensors_files import opened_tensors
 from lamina.saving.sections import h5_member
+from lamina.saving.sharded import described_index, shard_names
 from lamina.saving.tensors import CONFIG
 
 _OBJECTS = 100_000  # groups and arrays of an HDF5 file that are listed
@@ -197,24 +198,25 @@ def _read_tensors(path: Path, found: Inspection) -> None:
 
 def _read_index(path: Path, found: Inspection) -> None:
     found.kind = kinds.SHARDED
-    index = parsed_config(path.read_bytes(), str(path))
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict):
-        raise LaminaError(f"{path} is no list of weights files: it has no weight_map.")
-    shards = {shard for one in places.values() for shard in (one if isinstance(one, list) else [one])}
-    for shard in sorted(map(str, shards)):
-        beside = path.with_name(shard) if shard and Path(shard).name == shard else None
-        if beside is None:
-            found.remark(f"It names {shard!r}, which leads out of its folder.")
-        elif not beside.is_file():
-            found.remark(f"{shard} is not there: weights are missing.")
-        else:
-            found.members.append({"name": shard, "bytes": beside.stat().st_size})
-            part = Inspection(str(beside), kinds.HDF5, beside.stat().st_size)
-            _read_h5(beside, part)
-            found.weights += part.weights
-            found.optimizer += part.optimizer
-            found.remarks += part.remarks
+    try:
+        names = sorted(shard_names(path, described_index(path)))
+    except UnsafeFileError as error:
+        found.remark(f"Not read on: {error}")
+        return
+    for name in names:
+        shard = path.with_name(name)
+        if not shard.is_file():
+            found.remark(f"{name} is not there: weights are missing.")
+            continue
+        part = Inspection(str(shard), kinds.HDF5, shard.stat().st_size)
+        try:
+            _read_h5(shard, part)
+        except LaminaError as error:
+            found.remark(error)
+        found.members.append({"name": name, "bytes": part.bytes})
+        found.weights += part.weights
+        found.optimizer += part.optimizer
+        found.remarks += part.remarks
 
 
 # ------------------------------------------------------------------------------------------------------------- configs

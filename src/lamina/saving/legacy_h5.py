@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import h5py
 import numpy as np
-import torch
 
 from lamina.base.errors import LaminaError, UnsafeFileError, outside_frame
-from lamina.base.registry import nearest
 from lamina.base.trust import is_plain_name
-from lamina.layers.convolution import Conv, ConvTranspose
 from lamina.layers.layer import Layer
 from lamina.layers.weights import _to_numpy, weight_name
-from lamina.saving.pairs import Pair, pair_of
+from lamina.saving.differences import Differences, Place
+from lamina.saving.legacy_kernels import kernel_conversion
+from lamina.saving.pairs import Pair, Value, pair_of, read_all
 
 Stored = dict[str, Any]  # the arrays of a layer by their names in the file
+Match = tuple[Any, Stored]  # a layer, and the arrays meant for it
 KERAS_VERSION = "3.15.1"  # whose layout the files have
 _TOP = "top_level_model_weights"  # the group of what belongs to the model itself and to no layer
 _ATTRIBUTE_LIMIT = 60_000  # bytes; HDF5 holds the attributes of an object in 64 KiB
@@ -50,123 +50,163 @@ def is_legacy(file: h5py.File) -> bool:
     return "layer_names" in file.attrs or "layer_names0" in file.attrs or "model_weights" in file
 
 
-def legacy_pairs(model: Any, file: h5py.File, by_name: bool, skip_mismatch: bool) -> list[Pair]:
-    """The model's variables beside the file's arrays: layers matched in order, or by name.
+# ------------------------------------------------------------------------------------------------------------- reading
 
-    Errors: a LaminaError when the numbers of layers or of a layer's weights differ.
+
+def read_legacy(
+    model: Any, file: h5py.File, by_name: bool = False, skip_mismatch: bool = False, adapt_channels: str | None = None
+) -> list[Value]:
+    """The model's variables with what reads their new values: layers matched in order, or by name.
+
+    Errors: those of `read_all`; a LaminaError for another number of layers, also with `skip_mismatch`, since then
+    nothing says which are meant; one for `by_name` where no name agrees. With `by_name` a warning lists the layers of
+    the model that the file does not have.
     """
+    layers = [layer for layer in model.layers if isinstance(layer, Layer) and layer.weights]
     stored = _stored_layers(file)
-    layers = [layer for layer in model.layers if layer.weights]
-    matched = _by_name(model, layers, stored) if by_name else _in_order(model, layers, stored)
-    own = _stored(file.get("model_weights", file), _TOP) if _TOP in file.get("model_weights", file) else {}
-    if own:
-        matched.append((model, own))
-    convert = _conversion(file)
-    pairs: list[Pair] = []
-    for layer, arrays in matched:
-        weights = model._own_variables() if layer is model else _in_file_order(layer, list(arrays))
-        if len(weights) == len(arrays):
-            owners = {id(one): part for part in layer._flatten_layers() for one in part._parameters.values()}
-            for weight, array in zip(weights, arrays.values(), strict=True):
-                pairs.append(pair_of(layer, weight, convert(owners.get(id(weight), layer), weight, array)))
-            continue
-        counts = f"{layer.title} has {len(weights)} weights and the file holds {len(arrays)} for it"
-        if not skip_mismatch:
-            raise LaminaError(f"{counts}; none was changed.")
-        warnings.warn(f"Skipped: {counts}.", stacklevel=outside_frame())
-    return pairs
+    absent = Differences()
+    if by_name:
+        matched, absent = _by_name(model, layers, stored)
+    else:
+        matched = _in_order(model, layers, stored)
+    matches = [(layer, _in_file_order(layer, list(arrays)), arrays) for layer, arrays in matched]
+    own, top = model._own_variables(), _stored(_root(file), _TOP) if _TOP in _root(file) else {}
+    if own or top:
+        matches.append((model, own, top))
+    pairs, differences = _compared(file, matches)
+    values = read_all(pairs, model, skip_mismatch, adapt_channels, differences)
+    if absent.missing:
+        message = "Loaded the layers whose names agree; the others are as they were."
+        warnings.warn(f"{message}\n{absent.text([])}", stacklevel=outside_frame())
+    return values
+
+
+def _root(file: h5py.File) -> h5py.Group:
+    """The group of the layers: files of whole models have one, those of weights alone are it."""
+    root = file.get("model_weights")
+    return root if isinstance(root, h5py.Group) else file
 
 
 def _stored_layers(file: h5py.File) -> dict[str, Stored]:
     """The layers of the file that have weights, in its order."""
-    root = file.get("model_weights", file)
-    found: dict[str, Stored] = {}
-    for name in texts(root, "layer_names"):
-        arrays = _stored(root, name)
-        if arrays:
-            found[name] = arrays
-    return found
+    found = {name: _stored(_root(file), name) for name in texts(_root(file), "layer_names")}
+    return {name: arrays for name, arrays in found.items() if arrays}
 
 
 def _stored(root: h5py.Group, name: str) -> Stored:
-    """The arrays of a layer. Errors: a LaminaError for a file that names arrays which it does not hold."""
-    weights = texts(root[name], "weight_names") if name in root else []
-    missing = [weight for weight in weights if not isinstance(root[name].get(weight), h5py.Dataset)]
+    """The arrays of a layer. Errors: a LaminaError for a file that names what it does not hold."""
+    group = root.get(name)
+    if not isinstance(group, h5py.Group):
+        raise LaminaError(f"The file is damaged: it names the layer {name!r} and does not hold it.")
+    weights = texts(group, "weight_names")
+    missing = [weight for weight in weights if not isinstance(group.get(weight), h5py.Dataset)]
     if missing:
         raise LaminaError(f"The file is damaged: it names the weights {missing} of {name!r} and does not hold them.")
-    return {weight: root[name][weight] for weight in weights}
+    return {weight: group[weight] for weight in weights}
 
 
-def _by_name(model: Any, layers: list[Any], stored: dict[str, Stored]) -> list[tuple[Any, Stored]]:
+def _by_name(model: Any, layers: list[Any], stored: dict[str, Stored]) -> tuple[list[Match], Differences]:
     matched = [(layer, stored[layer.name]) for layer in layers if layer.name in stored]
+    differences = _differences_by_name(layers, stored)
     if not matched:
-        example = nearest(layers[0].name, list(stored)) if layers else ""
-        some = ", ".join(list(stored)[:5])
-        raise LaminaError(f"No layer of {model.title} has the name of one in the file ({some}, ...).{example}")
-    left = [layer.name for layer in layers if layer.name not in stored]
-    if left:
-        names = ", ".join(left[:10]) + (", ..." if len(left) > 10 else "")
-        warnings.warn(f"The file has no weights for {len(left)} layers: {names}.", stacklevel=outside_frame())
-    return matched
-
-
-def _in_order(model: Any, layers: list[Any], stored: dict[str, Stored]) -> list[tuple[Any, Stored]]:
-    if len(layers) != len(stored):
         raise LaminaError(
-            f"{model.title} has {len(layers)} layers with weights and the file {len(stored)}; none was changed. "
-            f"by_name=True loads the layers whose names agree."
+            f"No layer of {model.title} has the name of one in the file; no weight was changed.\n"
+            f"{differences.text([])}\n  Without by_name=True the layers are taken in their order."
         )
-    return list(zip(layers, stored.values(), strict=True))
+    return matched, differences
+
+
+def _in_order(model: Any, layers: list[Any], stored: dict[str, Stored]) -> list[Match]:
+    if len(layers) == len(stored):
+        return list(zip(layers, stored.values(), strict=True))
+    names = {layer.name for layer in layers}
+    agree = names <= stored.keys() or stored.keys() <= names
+    differences = (_differences_by_name if agree else _differences_by_shape)(layers, stored)
+    raise LaminaError(
+        f"{model.title} has {len(layers)} layers with weights, the file {len(stored)}; no weight was changed.\n"
+        f"{differences.text([])}\n"
+        f"  Build the model as it was saved, or load the layers whose names agree with by_name=True."
+    )
+
+
+def _differences_by_name(layers: list[Any], stored: dict[str, Stored]) -> Differences:
+    names = {layer.name for layer in layers}
+    return Differences(
+        [_place_of(layer) for layer in layers if layer.name not in stored],
+        [_stored_place(name, arrays) for name, arrays in stored.items() if name not in names],
+    )
+
+
+def _differences_by_shape(layers: list[Any], stored: dict[str, Stored]) -> Differences:
+    """What is left when layers of equal shapes are matched in their order."""
+    mine = [_place_of(layer) for layer in layers]
+    theirs = [_stored_place(name, arrays) for name, arrays in stored.items()]
+    one, other = ([tuple(place.shapes) for place in places] for places in (mine, theirs))
+    differences = Differences()
+    for step, start, stop, other_start, other_stop in difflib.SequenceMatcher(None, one, other, False).get_opcodes():
+        if step != "equal":
+            differences.missing += mine[start:stop]
+            differences.unexpected += theirs[other_start:other_stop]
+    return differences
+
+
+def _place_of(layer: Any) -> Place:
+    return Place(layer.name, "", [tuple(weight.shape) for weight in _order_of_files(layer)])
+
+
+def _stored_place(name: str, arrays: Stored) -> Place:
+    return Place(name, "", [array.shape for array in arrays.values()])
+
+
+def _compared(file: h5py.File, matches: list[tuple[Any, list[Any], Stored]]) -> tuple[list[Pair], Differences]:
+    """The weights of each layer beside the arrays meant for it; layers with another number of them are differences."""
+    root = _root(file)
+    version, backend = (
+        text_of(root.attrs.get(key, file.attrs.get(key, usual)))
+        for key, usual in (("keras_version", "1"), ("backend", ""))
+    )
+    convert = kernel_conversion(version, backend)
+    pairs, differences = list[Pair](), Differences()
+    for layer, weights, arrays in matches:
+        if len(weights) != len(arrays):
+            differences.counts.append(f"{layer.title} has {len(weights)}, and {len(arrays)} in the file")
+            continue
+        owners = {id(one): part for part in layer._flatten_layers() for one in part._parameters.values()}
+        for weight, array in zip(weights, arrays.values(), strict=True):
+            pairs.append(pair_of(layer, weight, convert(owners.get(id(weight), layer), weight, array)))
+    return pairs, differences
+
+
+def _order_of_files(layer: Any) -> list[Any]:
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
 def _in_file_order(layer: Any, names: list[str]) -> list[Any]:
-    """The layer's weights in the file's order: a nested model stands there with its trainable weights first, or, if it
-    was frozen when it was saved, layer by layer. The names tell which."""
-    layer_by_layer = layer.weights
-    trained = [getattr(weight, "declared_trainable", weight.requires_grad) for weight in layer_by_layer]
-    first = [weight for weight, is_trained in zip(layer_by_layer, trained, strict=True) if is_trained]
-    split = first + [weight for weight, is_trained in zip(layer_by_layer, trained, strict=True) if not is_trained]
-    wanted = [re.sub(r"(_\d+)?(:\d+)?$", "", name.rsplit("/", 1)[-1]) for name in names]
-    return layer_by_layer if [weight_name(weight) for weight in layer_by_layer] == wanted else split
+    """The layer's weights in the file's order.
 
-
-# ---------------------------------------------------------------------------------------------- kernels of other times
-
-
-def _conversion(file: h5py.File) -> Callable[[Any, Any, Any], Any]:
-    """What turns an array of the file into a weight of today: `(layer, weight, array)` to an array or a tensor.
-
-    Keras 1 stored the kernels of channels_first layers as (filters, channels, *window), those of Conv1D with an axis of
-    1, and of Conv2DTranspose with filters and channels exchanged; on Theano every kernel is stored mirrored.
+    What was trained when it was saved stands first, then what was frozen, which may be another part of a nested model
+    than is frozen now. The names tell: those of layers and weights, or, where layers are called otherwise, of weights.
     """
-    root = file.get("model_weights", file)
-    version = text_of(root.attrs.get("keras_version", file.attrs.get("keras_version", "1")))
-    mirrored = text_of(root.attrs.get("backend", file.attrs.get("backend", ""))) == "theano"
-    if not version.startswith("1") and not mirrored:
-        return lambda layer, weight, array: array
-
-    def convert(layer: Any, weight: Any, array: Any) -> Any:
-        transposed = isinstance(layer, ConvTranspose)
-        if not isinstance(layer, Conv | ConvTranspose) or weight_name(weight) != "kernel":
-            return array
-        kernel = np.asarray(array[()])
-        if version.startswith("1"):
-            kernel = _kernel_of_keras_1(kernel, layer, transposed)
-        if mirrored:
-            kernel = np.flip(kernel, tuple(range(kernel.ndim - 2)))
-        return torch.from_numpy(np.ascontiguousarray(kernel))
-
-    return convert
+    by_name = {_ending(_path(weight), 2): weight for weight in layer.weights}
+    wanted = [_ending(name, 2) for name in names]
+    if len(by_name) == len(layer.weights) and sorted(by_name) == sorted(wanted):
+        return [by_name[name] for name in wanted]
+    now = _order_of_files(layer)
+    unfrozen = sorted(layer.weights, key=lambda weight: not getattr(weight, "declared_trainable", weight.requires_grad))
+    wanted = [_ending(name, 1) for name in names]
+    for order in (now, unfrozen, layer.weights):
+        if [_ending(_path(weight), 1) for weight in order] == wanted:
+            return order
+    return now if layer.trainable else unfrozen  # Keras 1 kept the order of a frozen model
 
 
-def _kernel_of_keras_1(kernel: Any, layer: Any, transposed: bool) -> Any:
-    channels_first = layer.data_format == "channels_first"
-    if layer.rank == 1 and kernel.ndim == 4:
-        as_today = kernel.shape[1] == 1 and kernel.shape[3] == layer.filters
-        return kernel[:, 0] if as_today else kernel.transpose(2, 3, 1, 0)[:, 0]
-    if transposed:  # (window, filters, channels) is today's order
-        return kernel.transpose(2, 3, 0, 1) if channels_first else kernel.transpose(0, 1, 3, 2)
-    return np.moveaxis(kernel, (0, 1), (-1, -2)) if channels_first else kernel
+def _ending(path: str, parts: int) -> str:
+    """The last parts of a weight's path without the numbers that TensorFlow, and this module, put behind it.
+
+    >>> _ending("inner/dense_1/kernel_2:0", 2)
+    'dense_1/kernel'
+    """
+    return "/".join(re.sub(r"(_\d+)?(:\d+)?$", "", path).split("/")[-parts:])
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
@@ -178,14 +218,22 @@ def write_legacy_weights(model: Any, group: h5py.Group) -> None:
     Errors: a plain torch module with buffers is a LaminaError: these files list the weights of layers only.
     """
     for buffer, _ in model.named_buffers():
-        raise LaminaError(f"{buffer} of {model.title} is a buffer of torch; an .h5 file has no place for it.")
+        raise LaminaError(
+            f"{buffer} of {model.title} is a buffer of torch, and an .h5 file has no place for it. Save to .weights.h5 "
+            f"or .safetensors, which have."
+        )
+    for layer in model.layers:
+        if not isinstance(layer, Layer) and list(layer.parameters()):
+            raise LaminaError(
+                f"{model.title} holds a {type(layer).__name__} of torch, and an .h5 file lists layers only. Save to "
+                f".weights.h5 or .safetensors, which have a place for it."
+            )
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     group.attrs["keras_version"] = KERAS_VERSION
     group.attrs["backend"] = "torch"
     _write_texts(group, "layer_names", [layer.name for layer in layers])
     for layer in layers:
-        weights = [*layer.trainable_weights, *layer.non_trainable_weights]
-        write_arrays(group.require_group(layer.name), [(_path(weight), weight) for weight in weights])
+        write_arrays(group.require_group(layer.name), [(_path(weight), weight) for weight in _order_of_files(layer)])
     write_arrays(group.create_group(_TOP), [(_path(weight), weight) for weight in model._own_variables()])
 
 

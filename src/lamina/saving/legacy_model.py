@@ -18,10 +18,10 @@ from lamina.losses import get as get_loss
 from lamina.saving.dialect import from_keras
 from lamina.saving.files import only_weights, opened_h5, written_whole
 from lamina.saving.guard import parsed_config
-from lamina.saving.legacy_h5 import KERAS_VERSION, legacy_pairs, text_of, texts, write_arrays, write_legacy_weights
+from lamina.saving.legacy_h5 import KERAS_VERSION, read_legacy, text_of, texts, write_arrays, write_legacy_weights
 from lamina.saving.loading import loading
 from lamina.saving.old_configs import compile_arguments_today, model_config_today
-from lamina.saving.pairs import assign, read_all, read_array
+from lamina.saving.pairs import assign, read_array
 from lamina.saving.sections import new_h5
 
 _FUNCTIONS = ("lamina.ops", "keras.src.ops.")
@@ -125,7 +125,7 @@ def load_legacy_model(
             raise only_weights(path)
         training = json_attribute(file, "training_config", path) if compile else None
         model = load.build(from_keras(model_config_today(described)))
-        assign(read_all(legacy_pairs(model, file, by_name=False, skip_mismatch=False), model, False, None))
+        assign(read_legacy(model, file))
         load.finish()
         if training is not None:
             _compile(model, training)

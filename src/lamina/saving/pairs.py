@@ -16,6 +16,7 @@ from lamina.engine.layout import copy_into
 from lamina.layers.weights import weight_name
 from lamina.saving.channels import WAYS, adapt_kernel, adapt_statistics
 from lamina.saving.differences import Differences
+from lamina.saving.legacy_kernels import TurnedArray
 from lamina.saving.safetensors_files import StoredTensor
 
 Value = tuple[Any, Callable[[], torch.Tensor]]  # a variable, and what reads its new value
@@ -90,7 +91,7 @@ def read_array(stored: Any) -> torch.Tensor:
     """A stored array as a tensor. bfloat16, which HDF5 lacks, is two bytes a number with a note beside them."""
     if isinstance(stored, torch.Tensor):
         return stored
-    if isinstance(stored, StoredTensor):
+    if isinstance(stored, StoredTensor | TurnedArray):
         return stored.read()
     array = np.asarray(stored[()])
     if is_bfloat16(stored):
@@ -147,10 +148,10 @@ def _read_adapted(pair: Pair, how: str) -> torch.Tensor:
 
 
 def _warn_of_skipped(differences: Differences, wrong: list[Pair]) -> None:
-    skipped = differences.skipped(wrong)
-    if skipped:
-        what = "weights whose shapes differ" if not differences else "weights or layers that do not fit"
-        warnings.warn(f"Skipped {len(skipped)} {what}: {'; '.join(skipped)}.", stacklevel=outside_frame())
+    number = differences.number + len(wrong)
+    if number:
+        what = "weights or layers that do not fit" if differences else "weights whose shapes differ"
+        warnings.warn(f"Skipped {number} {what}.\n{differences.text(wrong)}", stacklevel=outside_frame())
 
 
 def _adapted(pairs: list[Pair]) -> list[Pair]:

@@ -14,12 +14,12 @@ import numpy as np
 
 from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.saving.files import existing, opened_h5, written_whole
+from lamina.saving.guard import CONFIG_LIMIT, parsed_config
 from lamina.saving.sections import Section, new_h5
 
 _ENDING = ".weights.json"
 _GIGABYTE = 1024**3
 _USUAL_SIZE = 5.0  # gigabytes
-_MOST_INDEX_BYTES = 64 * 1024**2
 
 
 def index_path(path: str) -> Path:
@@ -156,7 +156,7 @@ def _shards_before(index: Path) -> set[str]:
     if not index.is_file():
         return set()
     try:
-        names = _names(index, _described(index))
+        names = shard_names(index, described_index(index))
     except LaminaError:
         return set()
     own = re.compile(re.escape(index.name.removesuffix(_ENDING)) + r"_\d{5}\.weights\.h5")
@@ -192,8 +192,18 @@ class Shards:
         return any(path in file for file in self._files)
 
     def visititems(self, visit: Callable[[str, Any], Any]) -> None:
+        """As in `h5py`, through all shards. Errors: a LaminaError when two of them hold the same array."""
+        seen: set[str] = set()
+
+        def visit_once(name: str, entry: Any) -> Any:
+            if isinstance(entry, h5py.Dataset):
+                if name in seen:
+                    raise LaminaError(f"{self._path} is damaged: two of its shards hold {name}.")
+                seen.add(name)
+            return visit(name, entry)
+
         for file in self._files:
-            file.visititems(visit)
+            file.visititems(visit_once)
 
 
 @contextmanager
@@ -203,8 +213,8 @@ def opened_shards(path: Path) -> Iterator[Shards]:
     Errors: a LaminaError for an index that is none, a missing shard, or one of another saving (lamina's indices hold
     their checksums); an UnsafeFileError for one that names files outside its folder.
     """
-    described = _described(path)
-    names = sorted(_names(path, described))
+    described = described_index(path)
+    names = sorted(shard_names(path, described))
     sums = described.get("metadata", {}).get("crc32", {})
     with ExitStack() as stack:
         files = []
@@ -227,13 +237,12 @@ def _compare(shard: Path, expected: Any, index: Path) -> None:
         )
 
 
-def _described(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_INDEX_BYTES:
+def described_index(path: Path) -> dict[str, Any]:
+    """The index, held against the limits of any description. Errors: those of `guard.parsed_config`; a LaminaError for
+    JSON that is no index."""
+    if path.stat().st_size > CONFIG_LIMIT:
         raise UnsafeFileError(f"{path} has {path.stat().st_size:,} bytes; an index of shards is smaller.")
-    try:
-        described = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise LaminaError(f"{path} cannot be read: it is no JSON, or it is damaged or cut short ({error}).") from error
+    described = parsed_config(path.read_bytes(), str(path))
     if not isinstance(described, dict) or not isinstance(described.get("weight_map"), dict):
         raise LaminaError(f"{path} is no index of shards: it has no weight_map.")
     metadata = described.get("metadata", {})
@@ -242,8 +251,8 @@ def _described(path: Path) -> dict[str, Any]:
     return described
 
 
-def _names(path: Path, described: dict[str, Any]) -> set[str]:
-    """The files that an index names."""
+def shard_names(path: Path, described: dict[str, Any]) -> set[str]:
+    """The files that an index names. Errors: an UnsafeFileError for names that are no file's beside the index."""
     names = set()
     for value in described["weight_map"].values():
         for name in [value] if isinstance(value, str) else value if isinstance(value, list) else [None]:

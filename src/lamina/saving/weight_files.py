@@ -15,7 +15,7 @@ from lamina.saving.differences import Differences, Place
 from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
 from lamina.saving.guard import check_suffix
 from lamina.saving.h5_layout import walk
-from lamina.saving.legacy_h5 import is_legacy, legacy_pairs, write_legacy_weights
+from lamina.saving.legacy_h5 import is_legacy, read_legacy, write_legacy_weights
 from lamina.saving.pairs import Pair, Value, assign, pair_of, read_all
 from lamina.saving.sections import new_h5
 from lamina.saving.sharded import is_index, new_shards, opened_shards
@@ -105,8 +105,7 @@ def load_weights(
     packed = opened_archive(path, WEIGHTS) if path.suffix == ".keras" else nullcontext()
     with packed as archive, opened_h5(path, archive) as file:
         if is_legacy(file):
-            pairs = legacy_pairs(model, file, by_name, skip_mismatch)
-            assign(read_all(pairs, model, skip_mismatch, adapt_channels))
+            assign(read_legacy(model, file, by_name, skip_mismatch, adapt_channels))
         elif by_name:
             raise ValueError(f"by_name=True reads files of Keras 1 and 2; {path.name} is of Keras 3.")
         else:

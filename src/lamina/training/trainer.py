@@ -21,6 +21,7 @@ from lamina.data.arrays import is_array_like, to_tensors
 from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
+from lamina.training.capture import CapturedSteps, Step
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
 from lamina.training.steps import (
     ResultClock,
@@ -63,6 +64,7 @@ class Trainer:
     _weights_in_fit: list[Any] | None  # lists that would cost every step a walk over all layers
     _metrics_in_fit: list[Any] | None
     _skips_results: bool  # whether nobody looks at the metrics after the present step
+    _captured: CapturedSteps
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -75,6 +77,7 @@ class Trainer:
         own["_compile_config"] = None
         own["_weights_in_fit"] = own["_metrics_in_fit"] = None
         own["_skips_results"] = False
+        own["_captured"] = CapturedSteps()
         own["run_eagerly"] = False
         own["steps_per_execution"] = 1
         own["history"] = None
@@ -98,8 +101,10 @@ class Trainer:
 
         Parameters: `optimizer`, `loss`, `metrics`: names, configs, classes, instances or functions; losses and metrics
         of several outputs as a list, or a dict by output name; `loss_weights` likewise; `weighted_metrics` see the
-        sample weights; `steps_per_execution`, training steps between two calls of the callbacks. `run_eagerly` changes
-        nothing: lamina always runs eagerly.
+        sample weights; `steps_per_execution`, training steps between two calls of the callbacks; `jit_compile`: "auto"
+        captures the steps of small models (see `captured_step`), which changes their speed and no result; True takes
+        the word that a Python of yours in layers, losses and metrics only computes on tensors, captures it too, and
+        warns where that cannot be; False and `run_eagerly=True` capture nothing.
         """
         chosen = optimizers.get(optimizer)
         policy = getattr(self, "dtype_policy", None)
@@ -108,10 +113,8 @@ class Trainer:
             chosen = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
         if steps_per_execution < 1:
             raise ValueError(f"steps_per_execution is a whole number above 0; got {steps_per_execution!r}.")
-        if jit_compile is True:
-            warnings.warn(
-                "jit_compile=True: lamina compiles nothing; the model runs as it is.", stacklevel=outside_frame()
-            )
+        if jit_compile not in (True, False, "auto"):
+            raise ValueError(f'jit_compile is True, False or "auto"; got {jit_compile!r}.')
         names = self._output_names()
         own = self.__dict__
         own["_compile_config"] = {
@@ -122,7 +125,7 @@ class Trainer:
             "weighted_metrics": weighted_metrics,
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
-            "jit_compile": bool(jit_compile) if jit_compile != "auto" else False,
+            "jit_compile": jit_compile,
         }
         own["optimizer"] = chosen
         own["_compiled_loss"] = CompiledLoss(loss, loss_weights, names) if loss is not None else None
@@ -130,6 +133,7 @@ class Trainer:
         own["_compiled_metrics"] = compiled if compiled else None
         own["_loss_tracker"] = metrics_package.Mean(name="loss")
         own["run_eagerly"], own["steps_per_execution"] = run_eagerly, steps_per_execution
+        own["_captured"] = CapturedSteps(jit_compile)
         graph = getattr(self, "graph", None)
         if graph is not None:
             graph.forget_program()  # layers may have changed since it was planned
@@ -144,7 +148,23 @@ class Trainer:
 
     @property
     def jit_compile(self) -> bool:
-        return bool((self._compile_config or {}).get("jit_compile"))
+        return (self._compile_config or {}).get("jit_compile") is True
+
+    @property
+    def captured_step(self) -> CapturedSteps:
+        """What of `fit` and `evaluate` runs as a captured step, and for which shapes, or why it runs eagerly: print it.
+
+        A captured step runs the operations of an eager one, recorded once, without the Python around them; its results
+        are equal to the bit. With `compile(jit_compile="auto")` that is done where all Python in the step is lamina's.
+
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> model.compile("sgd", "mse", jit_compile=False)
+        >>> history = model.fit(torch.zeros(8, 3), torch.zeros(8, 2), verbose=0)
+        >>> print(model.captured_step.fit)
+        fit: runs eagerly: compile() got jit_compile=False.
+        """
+        return self._captured
 
     @property
     def metrics(self) -> list[Any]:
@@ -232,22 +252,28 @@ class Trainer:
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step on one batch; returns the metrics' values. Override it for a training of your own."""
-        x, y, sample_weight = unpack_x_y_sample_weight(data)
         weights = self._weights_in_fit or self.trainable_weights  # type: ignore[attr-defined]
         for weight in weights:
             weight.grad = None
-        y_pred = self(x, training=True)  # type: ignore[operator]
+        loss, results = self._forward_pass(data, training=True)
         weights = weights or self.trainable_weights  # type: ignore[attr-defined]
-        loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        # Before anything is learned: a metric that cannot take the targets leaves the weights as they are.
-        self._track_loss(loss, x)
-        results = self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         if weights:
             self.optimizer.scale_loss(loss).backward()
             self.optimizer.apply([weight.grad for weight in weights], weights)
         else:
             warnings.warn("The model has no trainable weights: nothing is learned.", stacklevel=outside_frame())
         return results
+
+    def _forward_pass(self, data: Any, training: bool) -> tuple[Any, dict[str, Any]]:
+        """The loss (None in an evaluation that has none) and the metrics' values, updated before anything is learned: a
+        metric that cannot take the targets leaves the weights as they are."""
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=training)  # type: ignore[operator]
+        loss = None
+        if training or (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+            self._track_loss(loss, x)
+        return loss, self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def _track_loss(self, loss: torch.Tensor, x: Any) -> None:
         """`Mean.update_state(loss, sample_weight=samples)` without its conversions, for every step has it."""
@@ -258,17 +284,12 @@ class Trainer:
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """The evaluation of one batch; returns the metrics' values."""
-        x, y, sample_weight = unpack_x_y_sample_weight(data)
-        y_pred = self(x, training=False)  # type: ignore[operator]
-        if (self._compiled_loss is not None and y is not None) or self.losses:  # type: ignore[attr-defined]
-            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False)
-            self._track_loss(loss, x)
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        return self._forward_pass(data, training=False)[1]
 
     def predict_step(self, data: Any) -> Any:
         """The outputs of one batch."""
         x, _, _ = unpack_x_y_sample_weight(data)
-        return self(x, training=False)  # type: ignore[operator]
+        return self.infer(x)  # type: ignore[attr-defined]
 
     # The loops.
 
@@ -350,12 +371,13 @@ class Trainer:
         logs: dict[str, Any] = {}
         move = self._mover()
         clock = self._result_clock("train", chain)
+        run = self._captured.fit.stepper(self, loader, chain)
         with self._lists_kept():
             for step, batches in grouped(loader, self.steps_per_execution):
                 chain.on_train_batch_begin(step)
                 self.__dict__["_skips_results"] = clock is not None and not clock.is_due()
                 for batch in batches:
-                    logs = self._first_step(move(batch)) if step == 0 else self.train_step(move(batch))
+                    logs = self._first_step(move(batch), run) if step == 0 else run(move(batch))
                 chain.on_train_batch_end(step + len(batches) - 1, logs)
                 if self.stop_training:
                     break
@@ -364,9 +386,9 @@ class Trainer:
             self.stop_training = True
         return plain(logs if clock is None else self.get_metrics_result())
 
-    def _first_step(self, batch: Any) -> dict[str, Any]:
+    def _first_step(self, batch: Any, run: Step) -> dict[str, Any]:
         with statistics_kept_on_error(self):
-            return self.train_step(batch)
+            return run(batch)
 
     def _result_clock(self, phase: str, chain: Any) -> ResultClock | None:
         """None where a step of the user's own returns what the logs shall hold."""
@@ -418,11 +440,12 @@ class Trainer:
         logs: dict[str, Any] = {}
         move = self._mover()
         clock = self._result_clock("test", chain)
+        run = self._captured.evaluate.stepper(self, loader, chain)
         with torch.no_grad(), self._lists_kept():
             for step, batch in enumerate(loader):
                 chain.on_test_batch_begin(step)
                 self.__dict__["_skips_results"] = clock is not None and not clock.is_due()
-                logs = self.test_step(move(batch))
+                logs = run(move(batch))
                 chain.on_test_batch_end(step, logs)
         loader.on_epoch_end()
         logs = plain(logs if clock is None else self.get_metrics_result())
@@ -462,7 +485,7 @@ class Trainer:
         self.reset_metrics()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
-            logs = plain(self._first_step(batch))
+            logs = plain(self._first_step(batch, self.train_step))
         return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -493,6 +516,9 @@ class Trainer:
         finally:
             for module, was in before:
                 module.__dict__["training"] = was
+                graph = module.__dict__.get("graph") if training else None
+                if graph is not None:
+                    graph.forget_folded()
 
     def _callback_list(
         self, callbacks: Any, verbose: str | int, epochs: int, steps: int | None, add_history: bool = False

@@ -163,7 +163,8 @@ class _Call:
 
     def __init__(self, node: Node):
         self.node, self.layer = node, node.operation
-        self.read = [leaf for leaf in tree.flatten(first_argument(node.args, node.kwargs)) if _is_symbol(leaf)]
+        tensors, self.named = self.layer.rule_arguments(node.args, node.kwargs)
+        self.read = [tensor for tensor in tensors if _is_symbol(tensor)]
         self.renewed = bool(self.layer.weights) and _can_be_renewed(self.layer)
 
         self.seeds = [_seeds(tensor) for tensor in node.input_tensors]
@@ -186,7 +187,7 @@ class _Call:
 
     def _outputs(self, layer: Layer, inputs: list[Axes]) -> list[Axes]:
         if layer._has_rule:
-            result = layer.shape_rule(*inputs)
+            result = layer.shape_rule(*inputs, **self.named)
             return [result] if isinstance(result, Axes) else list(result)
         plain = iter([axes.shape for axes in inputs])
         structure = tree.map_structure(

@@ -1,0 +1,502 @@
+"""Captured steps: equal to eager ones to the bit, never stale, and refused with a reason where Python matters."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import weakref
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import lamina
+from lamina import layers, losses, metrics, optimizers, regularizers
+from lamina.training import capture
+from test_configs import ARGUMENTS, NAMES
+
+SAMPLES, BATCH, EPOCHS = 28, 8, 4  # batches of 8, 8, 8 and 4
+
+
+@pytest.fixture(autouse=True)
+def captures_soon(monkeypatch):
+    monkeypatch.setattr(capture, "_WARM_STEPS", {True: 1, "auto": 1})
+
+
+def numbers(*shape, seed=0, kind="normal"):
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "normal":
+        return torch.randn(shape, generator=generator)
+    if kind == "uniform":
+        return torch.rand(shape, generator=generator)
+    return torch.randint(0, kind, shape, generator=generator)
+
+
+def dense(*between, units=1, activation="sigmoid", width=4, **options):
+    return lamina.Sequential(
+        [
+            layers.Input((width,)),
+            layers.Dense(6, activation="relu", **options),
+            *between,
+            layers.Dense(units, activation),
+        ]
+    )
+
+
+X, BINARY = numbers(SAMPLES, 4), numbers(SAMPLES, 1, kind=2).float()
+CLASSES, ONE_HOT = numbers(SAMPLES, kind=3), torch.nn.functional.one_hot(numbers(SAMPLES, kind=3), 3).float()
+
+
+def everything(model):
+    """All that training changes, by name."""
+    tensors = {f"weight {i} {weight.path}": weight for i, weight in enumerate(model.weights)}
+    tensors |= {f"optimizer {i}": variable for i, variable in enumerate(model.optimizer.variables)}
+    found = [variable for metric in model.metrics for variable in metric.variables]
+    tensors |= {f"metric {i}": variable for i, variable in enumerate(found)}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def trained(build, jit_compile, x=X, y=BINARY, compiled=None, epochs=EPOCHS, **fit):
+    """A model after training, its history, what is in it, and the next random number."""
+    lamina.utils.set_random_seed(3)
+    model = build()
+    settings = {"optimizer": "adam", "loss": "mse", **(compiled() if compiled else {})}
+    model.compile(**settings, jit_compile=jit_compile)
+    history = model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0, **fit).history
+    scores = model.evaluate(x, y, batch_size=BATCH, verbose=0)
+    return model, history, everything(model), scores, torch.rand(())
+
+
+def same(build, captured=True, **options):
+    """Trains captured and eagerly, and compares to the bit."""
+    model, history, state, scores, following = trained(build, "auto", **options)
+    _, plain_history, plain_state, plain_scores, plain_following = trained(build, False, **options)
+    assert history == plain_history or np.isnan(history["loss"]).any()
+    assert state.keys() == plain_state.keys() or len(state) == len(plain_state)
+    for (name, one), other in zip(state.items(), plain_state.values(), strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one.nan_to_num(), other.nan_to_num()), name
+    assert np.array_equal(scores, plain_scores, equal_nan=True)
+    assert torch.equal(following, plain_following), "another number of random numbers was drawn"
+    assert bool(model.captured_step.fit.shapes) is captured, str(model.captured_step)
+    return model
+
+
+def test_a_perceptron_is_captured_for_both_sizes_of_batches():
+    model = same(dense, compiled=lambda: {"metrics": ["accuracy"], "loss": "binary_crossentropy"})
+    assert model.captured_step.fit.shapes == ["(8, 4), (8, 1)", "(4, 4), (4, 1)"]
+    assert model.captured_step.evaluate.reason is None
+    assert "captured" in str(model.captured_step)
+
+
+LAYERS = {
+    "dropout": lambda: dense(layers.Dropout(0.5)),
+    "dropout with a seed": lambda: dense(layers.Dropout(0.5, seed=5)),
+    "noise shape": lambda: dense(layers.Dropout(0.5, noise_shape=(None, 1))),
+    "noises": lambda: dense(layers.GaussianNoise(0.1, seed=1), layers.GaussianDropout(0.2), layers.AlphaDropout(0.1)),
+    "batch normalization": lambda: dense(layers.BatchNormalization()),
+    "frozen statistics": lambda: dense(layers.BatchNormalization(trainable=False)),
+    "layer normalization": lambda: dense(layers.LayerNormalization()),
+    "regularizers": lambda: dense(kernel_regularizer="l2", bias_regularizer=regularizers.L1L2(0.1, 0.1)),
+    "activity": lambda: dense(layers.ActivityRegularization(0.01, 0.01), activity_regularizer="l1"),
+    "constraints": lambda: dense(kernel_constraint="non_neg", bias_constraint="max_norm"),
+    "mixed_bfloat16": lambda: dense(layers.Dropout(0.5, dtype="mixed_bfloat16"), dtype="mixed_bfloat16"),
+    "float64": lambda: dense(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    same(LAYERS[name])
+
+
+def test_masks_and_embeddings():
+    def build():
+        x = layers.Input((5,), dtype="int32")
+        y = layers.Embedding(7, 4, mask_zero=True)(x)
+        return lamina.Model(x, layers.Dense(3)(layers.Dropout(0.2)(y)))
+
+    x, y = numbers(SAMPLES, 5, kind=7), numbers(SAMPLES, 5, 3)
+    same(build, x=x, y=y, compiled=lambda: {"metrics": ["mae"], "weighted_metrics": ["mse"]})
+
+
+def test_several_inputs_and_outputs():
+    def build():
+        a, b = layers.Input((4,), name="a"), layers.Input((3,), name="b")
+        joined = layers.Concatenate()([layers.Dense(5)(a), b])
+        return lamina.Model(
+            {"a": a, "b": b}, [layers.Dense(1, name="one")(joined), layers.Dense(3, "softmax", name="two")(joined)]
+        )
+
+    def compiled():
+        chosen = {"one": "mse", "two": "sparse_categorical_crossentropy"}
+        return {"loss": chosen, "loss_weights": {"one": 0.5, "two": 2.0}, "metrics": {"two": ["accuracy"]}}
+
+    same(build, x={"a": X, "b": numbers(SAMPLES, 3)}, y=[BINARY, CLASSES], compiled=compiled)
+
+
+LOSSES = sorted(
+    {thing.__name__ for thing in vars(losses).values() if isinstance(thing, type) and issubclass(thing, losses.Loss)}
+    - {"Loss", "LossFunctionWrapper", "CTC"}
+)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    y = CLASSES if name.startswith("Sparse") or "Generalized" in name else ONE_HOT
+    compiled = lambda: {"loss": getattr(losses, name)()}  # noqa: E731
+    weights = numbers(SAMPLES, kind="uniform")
+    build = lambda: dense(units=3, activation="softmax")  # noqa: E731
+    same(build, y=y, compiled=compiled, sample_weight=None if name in ("Tversky", "Dice") else weights)
+
+
+METRICS = {
+    "accuracies": ["accuracy", metrics.BinaryAccuracy(), "mae", metrics.CosineSimilarity()],
+    "confusion": [metrics.Precision(), metrics.Recall(), metrics.AUC(num_thresholds=20)],
+    "top": [
+        metrics.TopKCategoricalAccuracy(2),
+        metrics.RootMeanSquaredError(),
+        metrics.MeanIoU(3, sparse_y_true=False, sparse_y_pred=False),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics(name):
+    def compiled():
+        fresh = [one if isinstance(one, str) else type(one).from_config(one.get_config()) for one in METRICS[name]]
+        return {"metrics": fresh, "weighted_metrics": ["mse"], "loss": "categorical_crossentropy"}
+
+    weights = {"sample_weight": numbers(SAMPLES, kind="uniform")}
+    same(lambda: dense(units=3, activation="softmax"), y=ONE_HOT, compiled=compiled, **weights)
+
+
+def test_class_weights_and_validation():
+    options = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "validation_data": (X[:10], CLASSES[:10])}
+    compiled = lambda: {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}  # noqa: E731
+    same(lambda: dense(units=3, activation="softmax"), y=CLASSES, compiled=compiled, **options)
+
+
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.1),
+    "nesterov": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True),
+    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True),
+    "adamw": lambda: optimizers.AdamW(0.01),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, weight_decay=0.1),
+    "nadam": lambda: optimizers.Nadam(0.01),
+    "adamax": lambda: optimizers.Adamax(0.01),
+    "lion": lambda: optimizers.Lion(0.01),
+    "adagrad": lambda: optimizers.Adagrad(0.01),
+    "adadelta": lambda: optimizers.Adadelta(1.0),
+    "ftrl": lambda: optimizers.Ftrl(0.01),
+    "clipnorm": lambda: optimizers.Adam(0.01, clipnorm=0.01),
+    "clipvalue": lambda: optimizers.Adam(0.01, clipvalue=0.001),
+    "global_clipnorm": lambda: optimizers.SGD(0.1, global_clipnorm=0.01),
+    "averages": lambda: optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
+    "accumulation": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=3),
+    "loss scale factor": lambda: optimizers.Adam(0.01, loss_scale_factor=8.0),
+    "schedule": lambda: optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
+    "loss scale": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.01), dynamic_growth_steps=3),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name):
+    same(dense, compiled=lambda: {"optimizer": OPTIMIZERS[name]()})
+
+
+def test_a_users_optimizer():
+    class Plain(optimizers.Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, learning_rate * gradient)
+
+    same(dense, compiled=lambda: {"optimizer": Plain(0.1)})
+
+
+INPUTS = [(8,), (6, 8), (8, 8, 4), (6, 6, 6, 3)]
+
+
+def model_around(name):
+    """A model whose one special layer is of a class, on the first input that it takes."""
+    for shape in INPUTS:
+        for several in (1, 2, 3):
+            lamina.utils.set_random_seed(1)
+            inputs = [layers.Input(shape) for _ in range(several)]
+            try:
+                layer = getattr(layers, name)(**ARGUMENTS.get(name, {}))
+                before = [layers.Dense(shape[-1])(one) for one in inputs]
+                outputs = layer(before if several > 1 else before[0])
+                outputs = outputs[0] if isinstance(outputs, list | tuple) else outputs
+                model = lamina.Model(inputs, layers.Dense(1)(layers.Flatten()(outputs)))
+                if outputs.shape[0] is not None:
+                    continue
+                model(([torch.zeros(2, *shape)] * several) if several > 1 else torch.zeros(2, *shape), training=True)
+            except Exception:  # not an input for this layer
+                continue
+            return partial(lamina.models.clone_model, model), [numbers(SAMPLES, *shape, seed=i) for i in range(several)]
+    return None, None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captured_and_eager_agree_on_every_layer(name):
+    build, x = model_around(name)
+    if build is None:
+        pytest.skip("takes no random numbers as its input")
+    same(build, x=x if len(x) > 1 else x[0], epochs=3)
+
+
+# Nothing stale.
+
+
+def changed_between(change, build=dense, compiled=None):
+    """Trains, changes the model, trains on: captured and eagerly."""
+    results = []
+    for jit_compile in ("auto", False):
+        model, *_ = trained(build, jit_compile, compiled=compiled)
+        change(model)
+        model.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
+        results.append(everything(model))
+        assert bool(model.captured_step.fit.shapes) is (jit_compile == "auto")
+    for (name, one), other in zip(results[0].items(), results[1].values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def set_attribute(index, name, value):
+    return lambda model: setattr(model.layers[index], name, value)
+
+
+CHANGES = {
+    "rate": set_attribute(1, "rate", 0.1),
+    "learning rate": lambda model: setattr(model.optimizer, "learning_rate", 0.5),
+    "weights": lambda model: model.set_weights([np.ones_like(weight) for weight in model.get_weights()]),
+    "another tensor": lambda model: setattr(model.layers[0].kernel, "data", torch.ones(4, 6)),
+    "regularizer": lambda model: setattr(model.layers[0].kernel, "regularizer", regularizers.L2(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_between_fits(name):
+    changed_between(CHANGES[name], lambda: dense(layers.Dropout(0.4)))
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_end"])
+def test_changes_by_callbacks(hook):
+    class Anneal(lamina.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+    def change(self, *args):
+        self.calls += 1
+        if self.calls == 3:
+            self.model.layers[1].rate = 0.1
+            self.model.optimizer.learning_rate = 0.05
+
+    setattr(Anneal, hook, change)
+    results = [trained(lambda: dense(layers.Dropout(0.6)), jit, callbacks=[Anneal()])[2] for jit in ("auto", False)]
+    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
+
+
+def test_compile_and_trainable():
+    model, *_ = trained(dense, "auto")
+    frozen = model.layers[0].kernel.detach().clone()
+    model.layers[0].trainable = False
+    model.compile("sgd", "mae")
+    assert not model.captured_step.fit.shapes
+    model.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
+    assert model.captured_step.fit.shapes
+    assert torch.equal(model.layers[0].kernel.detach(), frozen)
+
+
+def test_trainable_without_compile():
+    results = []
+    for jit_compile in ("auto", False):
+        model, *_ = trained(dense, jit_compile)
+        model.layers[0].trainable = False
+        model.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
+        results.append(everything(model))
+    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
+
+
+def test_what_changes_at_every_step_is_given_up():
+    class Restless(lamina.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.layers[1].rate = 0.1 + 0.01 * batch
+
+    model = trained(lambda: dense(layers.Dropout(0.6)), "auto", epochs=20, callbacks=[Restless()])[0]
+    assert "changes again and again" in model.captured_step.fit.reason
+
+
+# Refusals.
+
+
+class Twice(layers.Layer):
+    def call(self, x):
+        return x * 2
+
+
+class OwnStep(lamina.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def with_hook():
+    model = dense()
+    model.layers[0].register_forward_hook(lambda *args: None)
+    return model
+
+
+def own_loss(y_true, y_pred):
+    return ((y_true - y_pred) ** 2).mean(-1)
+
+
+REFUSALS = {
+    "a class of yours": (lambda: dense(Twice()), None),
+    "test_capture": (lambda: dense(layers.Lambda(lambda x: x * 2)), None),
+    "train_step()": (lambda: OwnStep([layers.Input((4,)), layers.Dense(1)]), None),
+    "a hook watches Dense": (with_hook, None),
+    "own_loss": (dense, lambda: {"loss": own_loss}),
+    "run_eagerly=True": (dense, lambda: {"run_eagerly": True}),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_what_runs_eagerly_says_why(reason):
+    build, compiled = REFUSALS[reason]
+    model = same(build, captured=False, compiled=compiled)
+    assert reason in model.captured_step.fit.reason
+    assert f"runs eagerly: {model.captured_step.fit.reason}" in str(model.captured_step)
+
+
+def test_asked_for_a_users_layer_is_captured():
+    model, _, state, *_ = trained(lambda: dense(Twice()), True)
+    assert model.captured_step.fit.shapes
+    plain = trained(lambda: dense(Twice()), False)[2]
+    assert all(torch.equal(a, b) for a, b in zip(state.values(), plain.values(), strict=True))
+
+
+class Around(lamina.Model):
+    """A model without a graph: nothing tries its layers on symbols."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.first, self.layer, self.last = layers.Dense(6), layer, layers.Dense(1)
+
+    def call(self, x):
+        return self.last(self.layer(self.first(x)))
+
+
+class Decides(layers.Layer):
+    def call(self, x):
+        return x * 2 if x.sum() > 0 else x
+
+
+class Masks(layers.Layer):
+    def call(self, x):
+        return x * x[x > 0].mean()
+
+
+class ReadsNumpy(layers.Layer):
+    def call(self, x):
+        return x * float(x.detach().numpy().max())
+
+
+class Draws(layers.Layer):
+    def call(self, x):
+        return x + torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (Decides, "float(), int() or bool()"),
+        (Masks, "hangs on the numbers"),
+        (ReadsNumpy, "numpy"),
+        (Draws, "random generator"),
+    ],
+)
+def test_asked_for_what_cannot_be_captured_warns(layer, reason):
+    with pytest.warns(UserWarning, match="jit_compile=True: fit runs eagerly"):
+        model, _, state, *_ = trained(lambda: Around(layer()), True)
+    assert reason in model.captured_step.fit.reason
+    plain = trained(lambda: Around(layer()), False)[2]
+    assert all(torch.equal(a, b) for a, b in zip(state.values(), plain.values(), strict=True))
+
+
+def test_jit_compile_is_one_of_three():
+    with pytest.raises(ValueError, match="jit_compile is True, False or"):
+        dense().compile("sgd", "mse", jit_compile="always")
+
+
+# Errors, copies, memory.
+
+
+def embedding():
+    return lamina.Sequential(
+        [
+            layers.Input((2,), dtype="int32"),
+            layers.Embedding(5, 3, name="rows"),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+
+
+def test_an_error_in_a_captured_step_is_the_eager_one():
+    messages, states = [], []
+    for jit_compile in ("auto", False):
+        x = numbers(SAMPLES, 2, kind=5)
+        model, *_ = trained(embedding, jit_compile, x=x)
+        assert bool(model.captured_step.fit.shapes) is (jit_compile == "auto")
+        bad = x.clone()
+        bad[20] = 99
+        with pytest.raises(Exception, match="rows 0 to 4") as caught:
+            model.fit(bad, BINARY, batch_size=BATCH, shuffle=False, verbose=0)
+        messages.append((type(caught.value), str(caught.value)))
+        states.append(everything(model))
+    assert messages[0] == messages[1]
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+
+
+def test_copies_and_pickles_capture_for_themselves():
+    model, *_ = trained(dense, "auto")
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        before = everything(model)
+        twin.compile("sgd", "mse")
+        twin.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
+        assert twin.captured_step.fit.shapes
+        assert all(torch.equal(a, b) for a, b in zip(before.values(), everything(model).values(), strict=True))
+
+
+def test_programs_are_few_and_freed_with_the_model():
+    model = dense()
+    model.compile("sgd", "mse")
+    for batch in range(3, 23):
+        model.fit(X, BINARY, batch_size=batch, epochs=3, verbose=0)
+    assert len(model.captured_step.fit.shapes) <= 8
+    program = weakref.ref(next(iter(model.captured_step.fit._programs.values())))
+    del model
+    gc.collect()
+    assert program() is None
+
+
+def test_many_steps_leave_nothing_behind():
+    def tensors():
+        gc.collect()
+        return sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    model, *_ = trained(lambda: dense(layers.Dropout(0.5)), "auto")
+    before = tensors()
+    model.fit(X, BINARY, batch_size=BATCH, epochs=250, verbose=0)
+    assert tensors() <= before
+
+
+def test_versions_of_weights_count_on():
+    model, *_ = trained(dense, "auto")
+    before = [weight._version for weight in model.trainable_weights]
+    model.fit(X, BINARY, batch_size=BATCH, verbose=0)
+    assert all(weight._version > version for weight, version in zip(model.trainable_weights, before, strict=True))
+    assert all(weight.grad is not None for weight in model.trainable_weights)
