@@ -50,7 +50,8 @@ _THREAD_VARIABLES = (
 
 def variables(engine: Engine) -> dict[str, str]:
     """The environment of an engine's processes: two threads, and nothing of the user's settings of Keras."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KERAS_", "LAMINA_"))}
+    left_out = ("KERAS_", "LAMINA_", "PYTHONDONTWRITEBYTECODE")  # without bytecode, what is installed has an advantage
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     kept.pop("PYTHONPATH", None)
     return {
         **kept,

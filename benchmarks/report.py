@@ -14,6 +14,7 @@ from benchmarks.catalogue import CONVNETS, WORKLOADS, Workload
 from benchmarks.engines import BENCH, ENGINES, ROOT, interpreter, variables
 
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+GPU_SECTION = ROOT / "benchmarks" / "gpu_results.md"  # written by `benchmarks.gpu` where there is a card
 GPU_ROWS = (
     "ResNet-50 at 224×224, training, bfloat16, batch 256",
     "ViT-B/16, training",
@@ -195,6 +196,12 @@ def failures(store: Store) -> list[str]:
     ]
 
 
+def on_a_gpu() -> list[str]:
+    if GPU_SECTION.exists():
+        return GPU_SECTION.read_text().strip().split("\n")
+    return ["## On a GPU", "", *(f"- {title}: not measured: no GPU" for title in GPU_ROWS)]
+
+
 def text_of(store: Store) -> str:
     machine = store.machine
     missing = [workload.title for name, workload in WORKLOADS.items() if name not in store.rows]
@@ -211,7 +218,7 @@ def text_of(store: Store) -> str:
         ["## Bars", "", *bars_table(store)],
         ["## Failed", "", *(failures(store) or ["Nothing."])],
         ["## Not run", "", *([f"- {title}" for title in missing] or ["Nothing."])],
-        ["## On a GPU", "", *(f"- {title}: not measured: no GPU" for title in GPU_ROWS)],
+        on_a_gpu(),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 

@@ -299,7 +299,12 @@ _SHAPES: dict[str, Any] = {
     "Resizing": _IMAGE,
     "UnitNormalization": (4, 3),
     **dict.fromkeys(("Add", "Average", "Maximum", "Minimum", "Multiply", "Concatenate"), [(4, 3)] * 3),
-    "Subtract": [(4, 3)] * 2,
+    **dict.fromkeys(("AdditiveAttention", "Attention", "Subtract"), [(4, 3)] * 2),
+    "GroupQueryAttention": [(4, 6), (5, 6)],  # query and value
+    "MultiHeadAttention": [(4, 6), (5, 6)],
+    "GRUCell": [(4,), (3,)],  # one step and the states
+    "LSTMCell": [(4,), (3,), (3,)],
+    "SimpleRNNCell": [(4,), (3,)],
     **dict.fromkeys(("SpatialDropout1D", "GlobalAveragePooling1D", "GlobalMaxPooling1D"), _SERIES),
 }
 
@@ -318,7 +323,13 @@ def one_layer(k: Framework, name: str, arguments: dict[str, Any]) -> Any:
     if name == "InputLayer":
         layer = k.layers.InputLayer(**arguments)
         return k.Model(layer.output, k.ops.cast(layer.output, "float32"))
-    outputs = getattr(k.layers, name)(**arguments)(inputs if len(inputs) > 1 else inputs[0])
+    layer = getattr(k.layers, name)(**arguments)
+    if name in ("GroupQueryAttention", "MultiHeadAttention"):
+        outputs = layer(*inputs)
+    elif name.endswith("Cell"):
+        outputs = layer(inputs[0], inputs[1:])
+    else:
+        outputs = layer(inputs if len(inputs) > 1 else inputs[0])
     return k.Model(inputs if len(inputs) > 1 else inputs[0], outputs)
 
 

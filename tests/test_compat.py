@@ -51,6 +51,27 @@ TODAY_SEPARABLE = {
 }
 DENSE_1 = {key: value for key, value in KERAS_1_CONV.items() if key != "border_mode"}
 DENSE = {key: value for key, value in TODAY_CONV.items() if key != "padding"}
+RECURRENT = {
+    "output_dim": 3,
+    **DENSE_1,
+    "inner_init": "one",
+    "U_regularizer": "l1",
+    "dropout_W": 0.1,
+    "dropout_U": 0.2,
+    "consume_less": "gpu",
+    "implementation": 2,
+    "input_length": 10,
+    "input_dim": 4,
+}
+TODAY_RECURRENT = {
+    "units": 3,
+    **DENSE,
+    "recurrent_initializer": "ones",
+    "recurrent_regularizer": "l1",
+    "dropout": 0.1,
+    "recurrent_dropout": 0.2,
+    "input_shape": (10, 4),
+}
 WORKERS = dict.fromkeys(words("workers use_multiprocessing max_queue_size max_q_size nb_worker pickle_safe"), 1)
 
 
@@ -107,6 +128,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ThresholdedReLU", {"theta": 2.0}, {"threshold": 2.0}),
     ("ThresholdedReLU", {}, {"threshold": 1.0}),
     ("Dense", {"output_dim": 3, **DENSE_1, "input_dim": 7}, {"units": 3, **DENSE, "input_dim": 7}),
+    ("SimpleRNN", RECURRENT, TODAY_RECURRENT),
+    ("GRU", {**RECURRENT, "inner_activation": "tanh"}, {**TODAY_RECURRENT, "recurrent_activation": "tanh"}),
+    (
+        "LSTM",
+        {**RECURRENT, "inner_activation": "tanh", "forget_bias_init": "zero"},
+        {**TODAY_RECURRENT, "recurrent_activation": "tanh", "unit_forget_bias": False},
+    ),
     (
         "Embedding",
         {"init": "uniform", "W_regularizer": "l2", "W_constraint": "non_neg", "input_length": 9, "dropout": 0.0},

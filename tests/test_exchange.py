@@ -93,6 +93,7 @@ LAYER_ARGUMENTS = {
     **ARGUMENTS,
     "Dropout": {"rate": 0.3, "noise_shape": (None, 1, 6), "seed": 3},
     "InputLayer": {"shape": (3, 2), "dtype": "int32"},
+    "SimpleRNN": {**ARGUMENTS["SimpleRNN"], "stateful": False},  # with states: see test_recurrent.py
 }
 
 

@@ -23,6 +23,7 @@ from lamina.base.registry import PACKAGES, known_names
 from lamina.base.serialization import deserialize_keras_object
 from lamina.engine.budget import current_budget
 from lamina.models import clone_model, load_model, model_from_json
+from lamina.saving import KerasFileEditor
 from lamina.saving.converting import convert
 from lamina.saving.inspecting import inspect_file
 from malicious import archive, dense, entry, sequential
@@ -302,7 +303,7 @@ def test_shards_that_do_harm(tmp_path, name):
     with watched(*files), pytest.raises(UnsafeFileError):
         into_small(path)
     with watched(*files), pytest.raises(UnsafeFileError):
-        saving.KerasFileEditor(path)
+        KerasFileEditor(path)
     with watched(*files), suppress(UnsafeFileError):  # it says what it is, or refuses it too
         assert inspect_file(path).remarks
     assert sorted(tmp_path.iterdir()) == files
@@ -317,7 +318,7 @@ def test_shards_that_are_none(tmp_path, name):
 
 def test_a_shard_twice_is_an_error_of_the_editor_too(tmp_path):
     with pytest.raises(LaminaError, match="two of its shards hold layers/dense/vars/0"):
-        saving.KerasFileEditor(malicious.DAMAGED_SHARDS["a shard twice"](tmp_path))
+        KerasFileEditor(malicious.DAMAGED_SHARDS["a shard twice"](tmp_path))
 
 
 @pytest.mark.parametrize("build", malicious.PICKLES, ids=lambda build: build.__name__)
@@ -375,14 +376,14 @@ def test_outside_a_model_too_no_more_is_read_than_a_share_of_what_is_free(tmp_pa
     stored = packed_weights((200, 2**18))  # 200 MiB, of which the limit is 96
     path = tmp_path / "m.weights.h5"
     path.write_bytes(stored)
-    for read in (into_small, saving.KerasFileEditor):
+    for read in (into_small, KerasFileEditor):
         with watched(path, memory=2**26), pytest.raises(UnsafeFileError, match=r"takes 200 MiB, and the limit is 96"):
             read(path)
     path.write_bytes(malicious.weights(lambda file: [fill_with_zeros(file, f"a{number}/vars/0") for number in "12"]))
     with watched(path, memory=2**27), pytest.raises(UnsafeFileError, match="its arrays take more than 96 MiB"):
-        saving.KerasFileEditor(path)  # which reads all of them
+        KerasFileEditor(path)  # which reads all of them
     path = malicious.zip_bomb(tmp_path, 2**27)
-    for read in (load_model, into_small, saving.KerasFileEditor):
+    for read in (load_model, into_small, KerasFileEditor):
         with watched(path, memory=2**26), pytest.raises(UnsafeFileError):
             read(path)
 

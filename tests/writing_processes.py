@@ -49,6 +49,14 @@ def saver(model: Any, name: str) -> Callable[[Path], None]:
     return model.save_weights if name.startswith("weights") or ".weights." in name else model.save
 
 
+class WatchedRaw(io.FileIO):
+    """What HDF5 writes to, behind the file's buffer."""
+
+    def write(self, data: Any) -> int:
+        Watched.before_write()
+        return super().write(data)
+
+
 class Watched(io.BufferedRandom):
     """A file that calls a function before each writing."""
 
@@ -61,7 +69,7 @@ class Watched(io.BufferedRandom):
 
 def watch(before_write: Callable[[], None]) -> None:
     Watched.before_write = staticmethod(before_write)
-    files.open = lambda path, mode: Watched(io.FileIO(path, mode.replace("b", "")))  # type: ignore[attr-defined]
+    files.open = lambda path, mode: Watched(WatchedRaw(path, mode.replace("b", "")))  # type: ignore[attr-defined]
 
 
 def die() -> None:

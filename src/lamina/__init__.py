@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lamina.base.collecting import collector_paused
+
 __version__ = "0.1.0"
 version = __version__
 
@@ -91,11 +93,16 @@ if TYPE_CHECKING:
     from lamina.regularizers import Regularizer
 
 
+def _imported(module: str) -> Any:
+    with collector_paused():
+        return importlib.import_module(module)
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"lamina.{name}")
+        return _imported(f"lamina.{name}")
     if name in _NAMES:
-        value = getattr(importlib.import_module(_NAMES[name]), name)
+        value = getattr(_imported(_NAMES[name]), name)
         globals()[name] = value
         return value
     if name in _UNFINISHED:

@@ -57,6 +57,8 @@ def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None,
     """
     if max_value is None and threshold == 0:
         return functional.relu(x) if negative_slope == 0 else functional.leaky_relu(x, negative_slope)
+    if max_value is not None and negative_slope == 0 and threshold == 0 and x.is_floating_point():
+        return functional.hardtanh(x, 0.0, max_value)  # one pass, and one back
     above = x if max_value is None else x.clamp(0, max_value)
     below = negative_slope * (x - threshold) if negative_slope else torch.zeros_like(x)
     return torch.where(x > threshold, above, below)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from lamina.base.collecting import collector_paused
+
 _FAMILIES = {
     "convnext": "ConvNeXtBase ConvNeXtLarge ConvNeXtSmall ConvNeXtTiny ConvNeXtXLarge",
     "densenet": "DenseNet121 DenseNet169 DenseNet201",
@@ -29,7 +31,8 @@ def __getattr__(name: str) -> Any:
     module = name if name in _MODULES else _FAMILY_OF.get(name)
     if module is None:
         raise AttributeError(f"lamina.applications has no {name!r}; it has {', '.join(__dir__())}.")
-    found = importlib.import_module(f"{__name__}.{module}")
+    with collector_paused():
+        found = importlib.import_module(f"{__name__}.{module}")
     return found if name in _MODULES else getattr(found, name)
 
 

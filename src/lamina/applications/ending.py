@@ -17,6 +17,7 @@ from typing import Any
 
 from lamina.applications.parts import channel_axis, image_size
 from lamina.applications.published import SERVER, Published
+from lamina.base.collecting import collector_paused
 from lamina.base.errors import ShapeError
 from lamina.data import get_file
 from lamina.engine.device import device
@@ -147,7 +148,8 @@ def model_function(function_name: str, architecture: Architecture, body: Part) -
             raise TypeError(f"{function_name}: {error}. Its arguments are {signature}.") from None
         bound.apply_defaults()
         options = {key: bound.arguments.pop(key) for key in architecture.options}
-        return build(architecture, body, Request(**bound.arguments, options=options))
+        with collector_paused():
+            return build(architecture, body, Request(**bound.arguments, options=options))
 
     make.__name__ = make.__qualname__ = function_name
     make.__module__ = f"lamina.applications.{architecture.folder}"

@@ -10,6 +10,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 from lamina.base.names import to_snake_case
@@ -62,9 +63,15 @@ def public_name(thing: Any) -> tuple[str, str] | None:
     return own.get("__lamina_public__")
 
 
+@cache
+def _fill(package: str) -> None:
+    """Imports what puts its names into the tables; a config asks for names thousands of times."""
+    importlib.import_module(PACKAGES[package])
+
+
 def lookup(package: str, name: str) -> Any:
     """The public class or function of a package by its name, an alias, or its name in snake case; None if unknown."""
-    importlib.import_module(PACKAGES[package])
+    _fill(package)
     table = _builtin[package]
     if name in table:
         return table[name]
@@ -77,7 +84,7 @@ def lookup(package: str, name: str) -> Any:
 
 
 def known_names(package: str) -> list[str]:
-    importlib.import_module(PACKAGES[package])
+    _fill(package)
     return sorted({**_builtin[package], **_aliases[package]})
 
 

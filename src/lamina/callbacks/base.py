@@ -99,6 +99,10 @@ def python_logs(logs: Mapping[str, Any] | None) -> Logs:
     return {name: to_python(value) for name, value in entries}
 
 
+_NO_HOOKS: dict[str, tuple[Callable[..., None], ...]] = dict.fromkeys(HOOKS, ())
+_NOTHING_TO_CONVERT = dict.fromkeys(_BATCH_HOOKS, False)
+
+
 class CallbackList:
     """Calls the hooks of several callbacks in order, and costs nothing for hooks that none of them wrote.
 
@@ -136,6 +140,11 @@ class CallbackList:
             self.set_params(params)
 
     def _find_hooks(self) -> None:
+        self._hooks: dict[str, tuple[Callable[..., None], ...]]
+        self._converts: dict[str, bool]
+        if not self.callbacks:  # a prediction for one sample takes less time than to look for hooks
+            self._hooks, self._converts = _NO_HOOKS, _NOTHING_TO_CONVERT
+            return
         self._hooks = {hook: tuple(_written(hook, self.callbacks)) for hook in HOOKS}
         # Tensors are turned into numbers at a batch (which waits for the device) only for callbacks that need it.
         self._converts = {

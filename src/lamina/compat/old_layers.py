@@ -21,6 +21,8 @@ OLD_LAYERS: tuple[str, ...] = (
     "Deconvolution3D",
     "SeparableConvolution2D",
     "ThresholdedReLU",
+    "CuDNNGRU",
+    "CuDNNLSTM",
 )
 
 

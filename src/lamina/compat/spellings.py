@@ -125,6 +125,38 @@ _POOL_1D = Spelling((Row("pool_length", "pool_size"), Row("stride", "strides"), 
 _POOL = Spelling((_BORDER, _ORDERING))
 _LAYOUT = Spelling((_ORDERING,))
 _DROP = Spelling((_RATE,))
+_IMPLEMENTATION = Row("implementation", note="implementation is dropped: lamina picks the kernel")
+_RECURRENT = (
+    Row("output_dim", "units"),
+    Row("inner_init", "recurrent_initializer", _initializer),
+    Row("U_regularizer", "recurrent_regularizer"),
+    Row("dropout_W", "dropout"),
+    Row("dropout_U", "recurrent_dropout"),
+    Row("consume_less", note="consume_less is dropped: lamina picks the kernel"),
+    Row("input_length input_dim", "input_shape", _sequence_shape, partial=True),
+    _IMPLEMENTATION,
+    *_WEIGHTS,
+)
+_GATED = (*_RECURRENT, Row("inner_activation", "recurrent_activation"))
+_LAST_RECURRENT = words("W_regularizer U_regularizer b_regularizer dropout_W dropout_U")
+
+
+def _forget_bias(initializer: Any) -> bool:
+    if initializer not in ("one", "ones", "zero", "zeros"):
+        raise ValueError("the forget gate's bias begins with ones or, by unit_forget_bias=False, as the others")
+    return initializer in ("one", "ones")
+
+
+def _of_cudnn(today: str, own: str = "") -> Spelling:
+    """A layer of Keras 2 that ran on a GPU only. Today's finds its kernel itself."""
+    parts = "kernel recurrent bias".split()
+    positions = ["units", *(f"{part}_initializer" for part in parts), *own.split()]
+    positions += [f"{part}_regularizer" for part in (*parts, "activity")] + [f"{part}_constraint" for part in parts]
+    return Spelling(
+        (), (*positions, *words("return_sequences return_state stateful")), today=today, gone=True, era="Keras 2"
+    )
+
+
 _PLAIN: dict[tuple[str, ...], Spelling] = {
     ("MaxPooling1D", "AveragePooling1D"): _POOL_1D,
     ("MaxPooling2D", "MaxPooling3D", "AveragePooling2D", "AveragePooling3D"): _POOL,
@@ -158,6 +190,15 @@ _PLAIN: dict[tuple[str, ...], Spelling] = {
         (Row("output_dim", "units"), *_WEIGHTS),
         positions=("output_dim", "init", "activation", "weights", *_LAST_POSITIONS, "input_dim"),
     ),
+    ("LSTM",): Spelling(
+        (*_GATED, Row("forget_bias_init", "unit_forget_bias", _forget_bias)),
+        (*words("output_dim init inner_init forget_bias_init activation inner_activation"), *_LAST_RECURRENT),
+    ),
+    ("GRU",): Spelling(_GATED, (*words("output_dim init inner_init activation inner_activation"), *_LAST_RECURRENT)),
+    ("SimpleRNN",): Spelling(_RECURRENT, (*words("output_dim init inner_init activation"), *_LAST_RECURRENT)),
+    ("LSTMCell", "GRUCell", "SimpleRNNCell"): Spelling((_IMPLEMENTATION,), era="Keras 2"),
+    ("CuDNNLSTM",): _of_cudnn("LSTM", "unit_forget_bias"),
+    ("CuDNNGRU",): _of_cudnn("GRU"),
     ("Embedding",): Spelling(
         (
             Row("init", "embeddings_initializer", _initializer),

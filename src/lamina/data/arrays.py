@@ -20,6 +20,7 @@ PART_NAMES = ("x", "y", "sample_weight")
 _NUMBERS = (bool, int, float, complex, str, bytes, np.generic)
 # torch computes with signed integers only: the unsigned ones take the next type that holds their values, as in Keras.
 _SIGNED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+_TAKEN = {np.dtype(name) for name in TORCH_DTYPES if name not in (*_SIGNED, "bfloat16")}  # as they are
 
 
 def to_tensors(value: Any, name: str = "x") -> Any:
@@ -89,11 +90,10 @@ def _to_array(value: Any, name: str) -> np.ndarray[Any, Any]:
         array = _numbers_from_objects(array, value, name)
     if array.dtype.kind not in "fiubc":
         raise ValueError(f"{name} holds values of type {array.dtype}; a model takes numbers. Encode them first.")
-    # Big-endian, 16-bit unsigned and long double have no torch type; `astype` with the same type copies nothing.
-    wanted = (
-        np.float32 if array.dtype.name == "float128" else _SIGNED.get(array.dtype.name, array.dtype.newbyteorder("="))
-    )
-    array = np.asarray(array.astype(wanted, copy=False), order="C")
+    if array.dtype not in _TAKEN:  # big-endian, 16-bit unsigned and long double have no torch type
+        name = array.dtype.name
+        array = array.astype(np.float32 if name == "float128" else _SIGNED.get(name, array.dtype.newbyteorder("=")))
+    array = np.asarray(array, order="C")
     # torch warns of read-only memory, for a model could write into it: such data is copied.
     return array if array.flags.writeable else array.copy()
 
@@ -125,6 +125,9 @@ def count_samples(parts: Batch) -> int:
     Errors: a ShapeError when lengths differ (it names each part with its length); a ValueError when a tensor has no
     axis of samples, when there is no tensor or no sample.
     """
+    x, y, weight = parts
+    if y is None and weight is None and isinstance(x, torch.Tensor) and x.ndim > 0 and len(x) > 0:
+        return len(x)
     lengths: dict[str, int] = {}
     shapes: list[str] = []
     for name, part in zip(PART_NAMES, parts, strict=True):

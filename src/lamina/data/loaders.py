@@ -281,8 +281,8 @@ def make_loader(
     if is_array_like(x):
         given = zip((x, y, sample_weight), PART_NAMES, strict=True)
         parts: Any = tuple(to_tensors(part, name) for part, name in given)
-        count_samples(parts)
         if weights is not None:
+            count_samples(parts)  # before lengths are compared with those of the new weights
             parts = apply_class_weight(parts, weights)
         return ArrayLoader(parts, batch_size, steps, shuffle)
     what = _describe(x)

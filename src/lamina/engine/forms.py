@@ -50,8 +50,8 @@ class Affine:
 class Pointwise:
     """An activation that oneDNN can apply to a result while it is written.
 
-    `attribute`, `scalars` and `algorithm` are oneDNN's names; `function` is the same in torch, and `in_place` too, where
-    torch has it.
+    `attribute`, `scalars` and `algorithm` are oneDNN's names; `function` is the same in torch, and so is `in_place`,
+    where torch has it.
     """
 
     attribute: str

@@ -66,7 +66,7 @@ class Inferring:
     def does_only(self, statement: str) -> bool:
         """Whether a call does what the method `statement` says and no more: no subclass's `call`, no hook, no loss."""
         own: Any = self
-        if not own.built or self.activity_regularizer is not None or not _states_its_call(type(self), statement):
+        if not own.built or own.activity_regularizer is not None or not _states_its_call(type(own), statement):
             return False
         return not any(name in own.__dict__ for name in _CALLS) and not any(own.__dict__[name] for name in _HOOKS)
 

@@ -9,7 +9,6 @@ import torch
 
 from lamina.base.registry import custom_object_scope
 from lamina.saving.dialect import from_keras
-from lamina.saving.guard import parsed_config
 from lamina.saving.loading import loading
 
 
@@ -19,6 +18,8 @@ def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = No
     Its weights may take three quarters of the free memory. Errors: an UnsafeFileError for code, for unknown names and
     for too large a model; a LaminaError for what describes no model.
     """
+    from lamina.saving.guard import parsed_config  # it brings h5py
+
     with loading("The description", custom_objects) as load:
         model = load.build(from_keras(parsed_config(json_string, "The description")))
         load.finish()

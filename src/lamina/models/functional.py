@@ -70,10 +70,8 @@ class Functional(Model):
         return list(self.graph.operations)
 
     def _weight_children(self) -> Any:
-        extra = [
-            child for child in super()._weight_children() if not any(child is one for one in self._layers_in_order)
-        ]
-        return iter([*self._layers_in_order, *extra])
+        known = set(map(id, self._layers_in_order))
+        return iter([*self._layers_in_order, *(one for one in super()._weight_children() if id(one) not in known)])
 
     @property
     def inputs(self) -> list[KerasTensor]:

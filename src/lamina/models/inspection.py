@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lamina.base.collecting import collector_paused
 from lamina.base.late import late
 
 
@@ -16,7 +17,8 @@ class Inspected:
         `show="params|macs|rf|dtype|time|memory"` chooses the columns, `input_shape` builds a subclassed model first;
         the other options are Keras's (see `lamina.explain.print_summary`).
         """
-        late("explain").print_summary(self, *args, **kwargs)
+        with collector_paused():
+            late("explain").print_summary(self, *args, **kwargs)
 
     def explain(self, layer: Any = None) -> Any:
         """The arithmetic of every size and the formula of every parameter count; of one layer if it is named."""

@@ -11,15 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lamina import saving
 from lamina.models.cloning import classes_in
-from lamina.saving import load_model, save_model
 
 
 def pickled(model: Any) -> tuple[Callable[[bytes, dict[str, Any]], Any], tuple[bytes, dict[str, Any]]]:
     """What `pickle` keeps of a model. Errors: those of `save_model`, for what a file cannot describe."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
-        save_model(model, path)
+        saving.save_model(model, path)
         return restored, (path.read_bytes(), classes_in(model))
 
 
@@ -28,4 +28,4 @@ def restored(content: bytes, classes: dict[str, Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(content)
-        return load_model(path, custom_objects=classes)
+        return saving.load_model(path, custom_objects=classes)

@@ -9,7 +9,7 @@ import torch
 
 from lamina.base.registry import public
 from lamina.engine.variable import Variable
-from lamina.optimizers.base import Common, LearningRate, Optimizer, Tensors, pick
+from lamina.optimizers.base import Common, LearningRate, Optimizer, Tensors, in_memory_order, pick
 
 
 class TwoMoments(Optimizer):
@@ -71,12 +71,14 @@ class Adam(TwoMoments):
         step = self._steps_made() + 1
         fused = torch._fused_adamw_ if decay else torch._fused_adam_
         count = torch.full((), float(step), dtype=torch.float32, device=variables[0].device)
+        slots = [pick(one, indices) for one in (self._first, self._second, self._largest) if one]
+        variables, gradients, first, second, *largest = in_memory_order(variables, gradients, *slots)
         fused(
             variables,
             gradients,
-            pick(self._first, indices),
-            pick(self._second, indices),
-            pick(self._largest, indices) if self.amsgrad else [],
+            first,
+            second,
+            largest[0] if largest else [],
             [count] * len(variables),
             lr=rate,
             beta1=self.beta_1,

@@ -528,6 +528,27 @@ def pick(slots: Sequence[Variable], indices: list[int]) -> Tensors:
     return [slots[index] for index in indices]
 
 
+def in_memory_order(variables: Tensors, *others: Tensors) -> list[Tensors]:
+    """The lists, each tensor seen as the row of numbers that lies in memory, where all of one variable lie alike.
+
+    torch's fused kernels take a convolution's kernel, which does not lie in the order of its axes, four to seven times
+    as long as its row. The kernels count number by number: the order does not matter.
+    """
+    lists: list[Tensors] = [[], *([] for _ in others)]
+    for tensors in zip(variables, *others, strict=True):
+        first = tensors[0]
+        rows = not first.is_contiguous() and _is_dense(first) and all(t.stride() == first.stride() for t in tensors)
+        for found, tensor in zip(lists, tensors, strict=True):
+            found.append(tensor.as_strided((tensor.numel(),), (1,)) if rows else tensor)
+    return lists
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the numbers fill their memory without a gap."""
+    extent = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return extent + 1 == tensor.numel()
+
+
 def _scaled(tensors: Tensors, factor: float) -> Tensors:
     return list(torch._foreach_mul(tensors, factor))
 

@@ -8,7 +8,7 @@ import torch
 
 from lamina.base.registry import public
 from lamina.engine.variable import Variable
-from lamina.optimizers.base import Common, LearningRate, Optimizer, Tensors, pick
+from lamina.optimizers.base import Common, LearningRate, Optimizer, Tensors, in_memory_order, pick
 
 
 @public("optimizers", "sgd")
@@ -51,10 +51,12 @@ class SGD(Optimizer):
             gradients = list(torch._foreach_mul(gradients, rate))
         elif self.momentum:
             dampening = 1.0 - rate
+        slots = [pick(self.momentums, indices)] if self.momentum else []
+        variables, gradients, *slots = in_memory_order(variables, gradients, *slots)
         torch._fused_sgd_(
             variables,
             gradients,
-            pick(self.momentums, indices) if self.momentum else [],
+            slots[0] if slots else [],
             weight_decay=0.0,
             momentum=self.momentum,
             lr=-1.0 if self.momentum else rate,

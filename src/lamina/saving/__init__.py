@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from lamina.base.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -10,10 +13,12 @@ from lamina.base.registry import (
     register_keras_serializable,
 )
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
-from lamina.saving.archive import load_model, save_model
-from lamina.saving.channels import adapt_kernel
-from lamina.saving.editor import KerasFileEditor
-from lamina.saving.weight_files import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from lamina.saving.archive import load_model, save_model
+    from lamina.saving.channels import adapt_kernel
+    from lamina.saving.editor import KerasFileEditor
+    from lamina.saving.weight_files import load_weights, save_weights
 
 CustomObjectScope = custom_object_scope
 
@@ -33,3 +38,24 @@ __all__ = [
     "save_weights",
     "serialize_keras_object",
 ]
+
+_LATER: dict[str, str] = {  # imported when first named: they bring h5py
+    "KerasFileEditor": "editor",
+    "adapt_kernel": "channels",
+    "load_model": "archive",
+    "load_weights": "weight_files",
+    "save_model": "archive",
+    "save_weights": "weight_files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"lamina.saving has no {name!r}.")
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

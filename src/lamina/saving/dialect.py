@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from lamina.base.errors import LaminaError
@@ -62,6 +63,7 @@ WITHOUT_MEANING: dict[str, tuple[str, ...]] = {
     "SeparableConv?D": _CONVOLUTION,
     "BatchNormalization": ("virtual_batch_size", "fused", "adjustment"),
     "InputLayer": ("type_spec",),
+    **dict.fromkeys(("LSTM*", "GRU*", "SimpleRNN*", "Local*"), ("implementation",)),
 }
 OLD_SPELLINGS = (
     OldSpelling("tf.keras 2", "InputLayer", "batch_input_shape", "batch_shape"),
@@ -76,7 +78,6 @@ OLD_SPELLINGS = (
         for argument in arguments
     ),
     OldSpelling("tf.keras 2", "*", "batch_input_shape", only=(None,)),
-    *(OldSpelling("tf.keras 2", classes, "implementation") for classes in ("LSTM*", "GRU*", "SimpleRNN*", "Local*")),
     *(
         OldSpelling("tf.keras 2", classes, "time_major", only=(False,))
         for classes in ("LSTM", "GRU", "SimpleRNN", "RNN")
@@ -178,6 +179,11 @@ def _call_today(call: Any) -> Any:
     return _with_training(call, 0, False)
 
 
+@lru_cache(maxsize=1024)  # a model has many layers of few classes
+def _spellings_of(module: str, name: str) -> list[OldSpelling]:
+    return [spelling for spelling in OLD_SPELLINGS if spelling.concerns(module, name)]
+
+
 def _entry_today(entry: dict[str, Any], module: str, by_keras: bool) -> dict[str, Any]:
     """The description of one of Keras's own objects."""
     name = entry["class_name"].rpartition(">")[2]
@@ -191,9 +197,8 @@ def _entry_today(entry: dict[str, Any], module: str, by_keras: bool) -> dict[str
         today.update(module="keras", registered_name=None)
     if not isinstance(own, dict):
         return today
-    for spelling in OLD_SPELLINGS:
-        if spelling.concerns(today["module"], name):
-            own = spelling.applied(own)
+    for spelling in _spellings_of(today["module"], name):
+        own = spelling.applied(own)
     if name in ("Functional", "Sequential", "Model") and isinstance(own.get("layers"), list):
         own = _model_today(own, name, by_keras)
     return {**today, "config": own}

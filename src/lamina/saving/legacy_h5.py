@@ -15,7 +15,7 @@ from lamina.base.trust import is_plain_name
 from lamina.layers.layer import Layer
 from lamina.layers.weights import _to_numpy, weight_name
 from lamina.saving.differences import Differences, Place
-from lamina.saving.legacy_kernels import kernel_conversion
+from lamina.saving.legacy_kernels import joined_gates, weight_conversion
 from lamina.saving.pairs import Pair, Value, pair_of, read_all
 
 Stored = dict[str, Any]  # the arrays of a layer by their names in the file
@@ -102,7 +102,7 @@ def _stored(root: h5py.Group, name: str) -> Stored:
     missing = [weight for weight in weights if not isinstance(group.get(weight), h5py.Dataset)]
     if missing:
         raise LaminaError(f"The file is damaged: it names the weights {missing} of {name!r} and does not hold them.")
-    return {weight: group[weight] for weight in weights}
+    return joined_gates({weight: group[weight] for weight in weights})
 
 
 def _by_name(model: Any, layers: list[Any], stored: dict[str, Stored]) -> tuple[list[Match], Differences]:
@@ -165,15 +165,16 @@ def _compared(file: h5py.File, matches: list[tuple[Any, list[Any], Stored]]) -> 
         text_of(root.attrs.get(key, file.attrs.get(key, usual)))
         for key, usual in (("keras_version", "1"), ("backend", ""))
     )
-    convert = kernel_conversion(version, backend)
+    convert = weight_conversion(version, backend)
     pairs, differences = list[Pair](), Differences()
     for layer, weights, arrays in matches:
         if len(weights) != len(arrays):
             differences.counts.append(f"{layer.title} has {len(weights)}, and {len(arrays)} in the file")
             continue
         owners = {id(one): part for part in layer._flatten_layers() for one in part._parameters.values()}
-        for weight, array in zip(weights, arrays.values(), strict=True):
-            pairs.append(pair_of(layer, weight, convert(owners.get(id(weight), layer), weight, array)))
+        meant = zip(weights, arrays.values(), strict=True)
+        converted = convert([(owners.get(id(weight), layer), weight, array) for weight, array in meant])
+        pairs += [pair_of(layer, weight, array) for weight, array in zip(weights, converted, strict=True)]
     return pairs, differences
 
 

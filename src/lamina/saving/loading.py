@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lamina.base.collecting import collector_paused
 from lamina.base.registry import custom_object_scope
 from lamina.base.serialization import compiled_later, deserialize_keras_object
 from lamina.base.trust import as_lamina_errors, checked_safe_mode, safe_mode_scope
@@ -46,6 +47,7 @@ def loading(
     """
     checked_safe_mode(safe_mode)
     with (
+        collector_paused(),
         budget_scope(memory_limit) as budget,
         safe_mode_scope(safe_mode),
         custom_object_scope(custom_objects or {}),

@@ -25,6 +25,7 @@ _OLD_PARTS = {  # Keras 1's regularizers and constraints: {"name": ..., its argu
     "NonNeg": "NonNeg",
     "UnitNorm": "UnitNorm",
 }
+_WITH_STATES = ("Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN")
 _POLICIES = ("Policy", "PolicyV1", "DTypePolicy")
 
 
@@ -114,12 +115,17 @@ def graph_today(config: Config) -> Config:
         nodes: list[Config] = []
         for call in layer.get("inbound_nodes", []):
             tensors = [tensor(place) for place in _places(call)]
+            states: list[Config] = []
+            if layer["class_name"] in _WITH_STATES:
+                tensors, states = tensors[:1], tensors[1:]
             keywords = {
                 key: keyword(value)
                 for place in _places(call)
                 if len(place) > 3
                 for key, value in (place[3] or {}).items()
             }
+            if states:  # stood among the inputs
+                keywords["initial_state"] = states
             nodes.append({"args": [tensors if len(tensors) > 1 else tensors[0]], "kwargs": keywords})
         layer["inbound_nodes"] = nodes
     inputs, outputs = ([today(place) for place in _places(config[key])] for key in ("input_layers", "output_layers"))
@@ -163,10 +169,36 @@ def _layer(name: str, own: Config) -> tuple[str, Config]:
     own = {key: _value(key, value) for key, value in own.items() if key not in left_out}
     if name == "Merge":
         name, own = _merge(own)
+    own = _recurrent(name, own)
+    if name != "Embedding":  # Keras 1 wrote what the shape of the batches says too, or None
+        own = {
+            key: one
+            for key, one in own.items()
+            if key not in ("input_dim", "input_length") or (one is not None and "batch_input_shape" not in own)
+        }
     dtype = own.pop("input_dtype", None)
     if dtype is not None and (name == "InputLayer" or "batch_input_shape" in own):
         own.setdefault("dtype", dtype)
     return _spelled_today(name, own)
+
+
+def _recurrent(name: str, own: Config) -> Config:
+    """The arguments of a recurrent layer without what says nothing any more; other layers stay as they are. An old GRU
+    had one bias, and its reset gate before the product.
+
+    Errors: a LaminaError for sequences with the steps in front, and for constants beside the states.
+    """
+    if name in ("GRU", "GRUCell"):
+        own = {"reset_after": False, **own}
+    if name not in _WITH_STATES:
+        return own
+    for argument in ("time_major", "num_constants"):
+        if own.get(argument):
+            raise LaminaError(
+                f"The {name} {own.get('name')!r} has {argument}={own[argument]}, which Keras 3 has no more. Write the "
+                f"model anew for inputs (batch, steps, features) alone and load the weights with load_weights()."
+            )
+    return {key: value for key, value in own.items() if key not in ("time_major", "num_constants")}
 
 
 def _spelled_today(name: str, own: Config) -> tuple[str, Config]:
@@ -228,12 +260,16 @@ def _value(key: str, value: Any) -> Any:
     if isinstance(value, dict) and "class_name" not in value and value.get("name") in _OLD_PARTS:
         arguments = {"max_value" if name == "m" else name: one for name, one in value.items() if name != "name"}
         return {"class_name": _OLD_PARTS[value["name"]], "config": arguments}
+    if key == "cells" and isinstance(value, list):
+        return [_value("cell", one) for one in value]
     if not isinstance(value, dict) or "class_name" not in value or "module" in value:
         return value[0] if key == "axis" and isinstance(value, list) and len(value) == 1 else value
     inner = value.get("config")
     if value["class_name"] in _POLICIES and isinstance(inner, dict):
         return inner.get("name")
-    if key == "layer" or (isinstance(inner, dict) and "layers" in inner):  # what a wrapper holds
+    if key in ("layer", "backward_layer", "cell") or (
+        isinstance(inner, dict) and "layers" in inner
+    ):  # what a wrapper holds
         return _entry(value)
     if isinstance(inner, dict) and "initializer" in key:
         inner = {name: one for name, one in inner.items() if name != "dtype"}

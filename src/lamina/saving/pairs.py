@@ -16,7 +16,6 @@ from lamina.engine.layout import copy_into
 from lamina.layers.weights import weight_name
 from lamina.saving.channels import WAYS, adapt_kernel, adapt_statistics
 from lamina.saving.differences import Differences
-from lamina.saving.legacy_kernels import TurnedArray
 from lamina.saving.safetensors_files import StoredTensor
 
 Value = tuple[Any, Callable[[], torch.Tensor]]  # a variable, and what reads its new value
@@ -91,7 +90,7 @@ def read_array(stored: Any) -> torch.Tensor:
     """A stored array as a tensor. bfloat16, which HDF5 lacks, is two bytes a number with a note beside them."""
     if isinstance(stored, torch.Tensor):
         return stored
-    if isinstance(stored, StoredTensor | TurnedArray):
+    if isinstance(stored, StoredTensor):
         return stored.read()
     array = np.asarray(stored[()])
     if is_bfloat16(stored):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import h5py
 
@@ -34,6 +36,8 @@ class Section:
 
     def __init__(self, file: IO[bytes], start: int = 0, size: int = 0):
         self.file, self.start, self.size = file, start, size
+        file.flush()  # from here on nothing goes through its buffer, which costs more than HDF5's many small writes
+        self._raw: Any = getattr(file, "raw", file)
         self.error: OSError | None = None
         self._position = 0
 
@@ -51,8 +55,13 @@ class Section:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         wanted = len(buffer)
-        self.file.seek(self.start + self._position)
-        got = self.file.readinto(buffer) if self._position + wanted <= self.size else 0  # type: ignore[attr-defined]
+        self._raw.seek(self.start + self._position)
+        got = 0
+        while self._position + wanted <= self.size and got < wanted:  # a system may give less than it was asked for
+            more = self._raw.readinto(memoryview(buffer)[got:])
+            if not more:
+                break
+            got += more
         if got != wanted:
             raise OSError(f"the file is cut short: {wanted} bytes at {self._position} are not there")
         self._position += wanted
@@ -61,8 +70,10 @@ class Section:
     def write(self, data: bytes | memoryview) -> int:
         if self.error is None:
             try:
-                self.file.seek(self.start + self._position)
-                self.file.write(data)
+                self._raw.seek(self.start + self._position)
+                done = self._raw.write(data)
+                while done < len(data):  # a system may take less than it was given
+                    done += self._raw.write(memoryview(data)[done:])
             except OSError as error:
                 self.error = error
                 raise
@@ -129,7 +140,10 @@ def new_h5_member(archive: zipfile.ZipFile, name: str) -> Iterator[h5py.File]:
     with _written(section) as inside:
         yield inside
     info.file_size = info.compress_size = section.size
-    info.CRC = section.checksum()
+    with ThreadPoolExecutor(1) as pool:  # the disk writes while the checksum is computed
+        on_disk = pool.submit(os.fsync, file.fileno())
+        info.CRC = section.checksum()
+        on_disk.result()  # an error of the disk is told once
     file.seek(info.header_offset)
     file.write(info.FileHeader(zip64=True))
     archive.start_dir = section.start + section.size

@@ -14,6 +14,7 @@ from lamina.layers.layer import Layer
 from lamina.saving.differences import Differences, Place
 from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
 from lamina.saving.guard import check_suffix
+from lamina.saving.h5_arrays import quick_group
 from lamina.saving.h5_layout import walk
 from lamina.saving.legacy_h5 import is_legacy, read_legacy, write_legacy_weights
 from lamina.saving.pairs import Pair, Value, assign, pair_of, read_all
@@ -64,7 +65,7 @@ def _needs_built(model: Any, what: str) -> None:
 def write_h5(model: Any, file: Any, optimizer: bool = True) -> None:
     """The layers' weights, and the optimizer's state, in Keras 3's layout."""
     for path, layer in walk(model):
-        store = file.require_group(f"{path}/vars")
+        store = quick_group(file.require_group(f"{path}/vars"))
         if isinstance(layer, Layer):
             store.attrs["name"] = layer.name
             layer.save_own_variables(store)

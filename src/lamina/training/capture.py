@@ -69,12 +69,11 @@ class CapturedStep:
     def __reduce__(self) -> Any:
         return CapturedStep, (self.phase, self.asked)
 
-    def stepper(self, model: Any, loader: Any, chain: CallbackList) -> Step:
-        """What runs the steps of one epoch; the model's own step where nothing can be captured."""
+    def stepper(self, model: Any, loader: Any = None, chain: CallbackList | None = None) -> Step:
+        """What runs the steps of one epoch, or without a loader a single step; the model's own step where nothing can
+        be captured."""
         # Code of the user's between the steps may change the model, which is then compared before every step.
-        listeners = CallbackList([one for one in chain.callbacks if type(one) not in (History, ProgbarLogger)])
-        hooks = (f"on_{self.phase}_batch_begin", f"on_{self.phase}_batch_end")
-        self._watches = type(loader) is not ArrayLoader or any(listeners.wants(hook) for hook in hooks)
+        self._watches = type(loader) is not ArrayLoader or self._is_listened_to(chain)
         eager: Step = getattr(model, f"{self.phase}_step")
         if self._settings is not None and not self._settings.hold(model):
             self.forget()
@@ -83,6 +82,11 @@ class CapturedStep:
             self.forget()
             self._refuse(reason)
         return eager if self.reason is not None else lambda data: self._step(model, data, eager)
+
+    def _is_listened_to(self, chain: CallbackList | None) -> bool:
+        callbacks = [] if chain is None else chain.callbacks
+        listeners = CallbackList([one for one in callbacks if type(one) not in (History, ProgbarLogger)])
+        return any(listeners.wants(f"on_{self.phase}_batch_{end}") for end in ("begin", "end"))
 
     def forget(self) -> None:
         """Drops all programs: what they hold is not so any more."""

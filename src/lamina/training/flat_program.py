@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
@@ -14,7 +13,21 @@ from lamina.training.recording import Call, Recording, Slot, kind_of, replaced, 
 
 _MOST_FOLDED = 2**20  # elements of constants that are kept rather than computed at every step
 _HOMES: tuple[Any, ...] = (torch._C._VariableFunctions, torch._C._nn, torch._C.TensorBase)
-_TRANSPOSE = torch.ops.aten.t.default
+_ATEN = torch.ops.aten
+_TRANSPOSE = _ATEN.t.default
+_UNSAFE_VIEW = _ATEN._unsafe_view.default
+# What computes the same number by number over its first argument: the operation, and the name of the argument that it
+# writes, where that is not the first.
+_IN_PLACE: dict[Any, tuple[Any, str | None]] = {
+    _ATEN.relu.default: (_ATEN.relu_.default, None),
+    _ATEN.hardtanh.default: (_ATEN.hardtanh_.default, None),
+    _ATEN.add.Tensor: (_ATEN.add_.Tensor, None),
+    _ATEN.mul.Tensor: (_ATEN.mul_.Tensor, None),
+    _ATEN.div.Tensor: (_ATEN.div_.Tensor, None),
+    _ATEN.threshold_backward.default: (_ATEN.threshold_backward.grad_input, "grad_input"),
+    _ATEN.hardtanh_backward.default: (_ATEN.hardtanh_backward.grad_input, "grad_input"),
+    _ATEN.silu_backward.default: (_ATEN.silu_backward.grad_input, "grad_input"),
+}
 
 below_autograd: Callable[[], Any] = torch._C._AutoDispatchBelowAutograd
 
@@ -37,7 +50,7 @@ class FlatProgram:
         self.constants = {index: tensor.detach() for index, tensor in recording.externals.items()}
         self.calls = _needed(_without_double_transposes(recording.calls, self.outputs), self.outputs)
         self._fold(recording)
-        _rectify_in_place(self.calls, self.outputs)
+        _mark_what_may_be_overwritten(self.calls, self.outputs)
         used = {slot.index for call in self.calls for slot in call.inputs()}
         self.constants = {index: self.constants[index] for index in self.constants if index in used.union(self.outputs)}
         self.run: Callable[..., list[Any]] = self._first_run
@@ -82,6 +95,8 @@ class FlatProgram:
             args = replaced(call.args, Slot, lambda slot: values[slot.index])
             kwargs = {name: replaced(one, Slot, lambda slot: values[slot.index]) for name, one in call.kwargs.items()}
             call.function, results = _fastest(call.operation, args, kwargs)
+            if call.overwrites:
+                _in_place(call, args, results)
             for slot, result in zip(call.outputs, results, strict=True):
                 if slot is not None:
                     values[slot.index] = result
@@ -176,19 +191,42 @@ def _needed(calls: list[Call], outputs: list[int | None]) -> list[Call]:
     return kept[::-1]
 
 
-def _rectify_in_place(calls: list[Call], outputs: list[int | None]) -> None:
-    """A ReLU overwrites what is used nowhere else and has no views: the same numbers, with no new memory."""
-    fresh = {call.outputs[0].index for call in calls if len(call.outputs) == 1 and call.outputs[0] and _is_fresh(call)}
-    uses = Counter(slot.index for call in calls for slot in call.inputs())
-    for call in calls:
-        if call.operation is torch.ops.aten.relu.default:
-            index = call.args[0].index
-            if index in fresh and uses[index] == 1 and index not in outputs:
-                call.become(torch.ops.aten.relu_.default)
+def _mark_what_may_be_overwritten(calls: list[Call], outputs: list[int | None]) -> None:
+    """Notes at each call of `_IN_PLACE` whether its first argument is read for the last time there.
+
+    An argument is one memory with all that are views of it, and with the result that may take its place.
+    """
+    last = {slot.index: place for place, call in enumerate(calls) for slot in call.inputs()}
+    last |= dict.fromkeys((index for index in outputs if index is not None), len(calls))
+    home: dict[int, list[int]] = {}  # for each value that a call made anew, all values that lie in its memory
+    for place, call in enumerate(calls):
+        made = [slot.index for slot in call.outputs if slot is not None]
+        given = next(call.inputs(), None)
+        lies_with = home.get(given.index) if given is not None else None
+        call.overwrites = (
+            call.operation in _IN_PLACE
+            and lies_with is not None
+            and isinstance(call.args[0], Slot)
+            and all(last.get(index, -1) <= place for index in lies_with)
+            and not any(slot.index in lies_with for slot in tensors_in((*call.args[1:], *call.kwargs.values()), Slot))
+        )
+        if call.overwrites or call.kind.gives_views or call.operation is _UNSAFE_VIEW:
+            if lies_with is not None:
+                lies_with.extend(made)
+                home.update(dict.fromkeys(made, lies_with))
+        elif not call.kind.writes:
+            home.update((index, [index]) for index in made)
 
 
-def _is_fresh(call: Call) -> bool:
-    return not (call.kind.gives_views or call.kind.writes)
+def _in_place(call: Call, args: list[Any], results: list[Any]) -> None:
+    """Lets a call write over its first argument, if the result lies in memory as that does."""
+    first, result = args[0], results[0]
+    if (first.shape, first.stride(), first.dtype) == (result.shape, result.stride(), result.dtype):
+        operation, name = _IN_PLACE[call.operation]
+        if name is not None:
+            call.kwargs = {**call.kwargs, name: call.args[0]}
+        call.become(operation)
+        call.function = operation._op
 
 
 def _families(calls: list[Call]) -> dict[int, int]:

@@ -21,7 +21,7 @@ _NOT_IN_STEPS = ("_initializer", "_constraint", "_init_arguments", "_callback") 
 # What changes from step to step, or is the training loop's own.
 _PASSING = {
     *("_losses", "_seen_outputs", "_weights_in_fit", "_metrics_in_fit", "_skips_results", "_captured", "training"),
-    *("stop_training", "history", "_first_call", "_inbound_nodes", "_outbound_nodes", "_init_arguments"),
+    *("stop_training", "history", "_first_call", "_inbound_nodes", "_outbound_nodes", "_init_arguments", "_changes"),
     *("_compile_config", "optimizer", "steps_per_execution"),
 }
 

@@ -88,12 +88,13 @@ def replaced(value: Any, wanted: type, new: Callable[[Any], Any]) -> Any:
 class Call:
     """One operation: its arguments and results, with slots for tensors."""
 
-    __slots__ = ("args", "function", "kind", "kwargs", "operation", "outputs", "several", "value")
+    __slots__ = ("args", "function", "kind", "kwargs", "operation", "outputs", "overwrites", "several", "value")
 
     def __init__(self, operation: Any, args: Any, kwargs: Any, outputs: list[Slot | None], several: bool):
         self.operation, self.kind = operation, kind_of(operation)
         self.args, self.kwargs, self.outputs, self.several = args, kwargs, outputs, several
         self.function: Any = operation
+        self.overwrites = False  # whether nobody reads the first argument later
         self.value: torch.Tensor | None = None  # what is known from shapes alone
 
     def become(self, operation: Any) -> None:

@@ -18,6 +18,7 @@ from lamina.base.errors import LaminaError, ShapeError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.base.spellings import accept_old_keywords
 from lamina.data.arrays import is_array_like, to_tensors
+from lamina.engine.allocator import keep_freed_memory
 from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
@@ -485,7 +486,7 @@ class Trainer:
         self.reset_metrics()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         with self._mode(training=True):
-            logs = plain(self._first_step(batch, self.train_step))
+            logs = plain(self._first_step(batch, self._captured.fit.stepper(self)))
         return logs if return_dict else as_list(in_order(logs, self.metrics))
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -508,6 +509,7 @@ class Trainer:
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
         """The modules' `training` for the block; restored module by module behind it."""
+        keep_freed_memory()
         before = [(module, module.training) for module in self.modules()]  # type: ignore[attr-defined]
         for module, _ in before:
             module.__dict__["training"] = training
@@ -551,8 +553,8 @@ class Trainer:
 
     def _mover(self) -> Callable[[Any], Any]:
         """Packs a batch as `train_step` gets it, and moves it to where the model's weights lie."""
-        weights = self.weights  # type: ignore[attr-defined]
-        device = weights[0].device if weights else torch.device("cpu")
+        weight = next(self._walk_weights(), None)  # type: ignore[attr-defined]
+        device = torch.device("cpu") if weight is None else weight.device
         if device.type == "meta":
             raise LaminaError(
                 "The model was built on the meta device and has no weights: call model.materialize() first."

@@ -15,7 +15,7 @@ from lamina.engine.random import as_seed_generator
 from lamina.layers import symbolic
 from lamina.layers.layer import Layer
 from lamina.layers.parts import expect_rank, expect_size, known_size, positive_integer, take_parts
-from lamina.shapes import Axes, Size, multiply
+from lamina.shapes import HERE, Axes, Readings, Size, multiply
 
 Tensors = list[torch.Tensor]
 FusedKernel = Callable[[torch.Tensor, Tensors], tuple[torch.Tensor, Tensors]]
@@ -111,6 +111,9 @@ class RecurrentCell(Layer):
         output, *new = symbolic.output_spec(self, (inputs,), {})
         return output, new if tree.is_nested(states) else new[0]
 
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return [{"batch": HERE} for _ in inputs]
+
     def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
         return multiply([self.gates, self.units, inputs[0]["features"] + self.units])
 
@@ -203,6 +206,9 @@ class StackedRNNCells(Layer):
     def compute_output_spec(self, inputs: Any, states: Any, training: Any = False) -> Any:
         output, *new = symbolic.output_spec(self, (inputs,), {})
         return output, nested_like(state_sizes(self), iter(new))
+
+    def readings(self, *inputs: Axes) -> Readings | None:
+        return [{"batch": HERE} for _ in inputs]
 
     def multiply_accumulates(self, inputs: list[Axes], outputs: list[Axes]) -> Size:
         total: Size = 0
