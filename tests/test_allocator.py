@@ -9,7 +9,8 @@ import sys
 import pytest
 
 PROGRAM = """
-import resource, torch
+import ctypes, resource, torch
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, which count as one
 from lamina.engine.allocator import keep_freed_memory
 
 print(keep_freed_memory())
@@ -35,10 +36,9 @@ def run(**settings):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc is on Linux")
 def test_freed_memory_is_kept_unless_told_otherwise():
-    kept, faults = run()
+    kept, faults_when_kept = run()
     assert kept
-    assert faults < 50_000
     for setting in ({"LAMINA_RETURN_MEMORY": "1"}, {"MALLOC_TRIM_THRESHOLD_": "131072"}):
         kept, faults = run(**setting)
         assert not kept
-        assert faults > 300_000
+        assert faults > 2 * faults_when_kept  # how many, depends on what lies behind the blocks

@@ -368,6 +368,10 @@ class TestNeverStale:
             def __call__(self, inputs, **kwargs):
                 return super().__call__(inputs, **kwargs) + 1
 
+        class Scaled(layers.Add):
+            def _combine(self, tensors):
+                return tensors[0] + 0.5 * tensors[1]
+
         class Loud(lamina.Sequential):
             def call(self, inputs, training=None, mask=None):
                 return super().call(inputs, training, mask) * 10
@@ -375,6 +379,8 @@ class TestNeverStale:
         inner = Loud([lamina.Input((7, 6, 5)), layers.ReLU()])
         model = image_model(Doubled(5, 3), inner, Louder(2))
         assert_folds_alike(model, (2, 9, 8, 4))
+        x = lamina.Input((9, 8, 4))
+        assert_folds_alike(model_of(x, Scaled()([x, layers.Conv2D(4, 1)(x)])), (2, 9, 8, 4))
         model = Loud([lamina.Input((3,)), layers.Dense(2)])
         x = np.ones((2, 3), "float32")
         np.testing.assert_allclose(model.predict(x, verbose=0), model(x).detach(), rtol=1e-6)

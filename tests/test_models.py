@@ -168,6 +168,7 @@ def test_a_subclassed_model(keras):
     mine.summary(print_fn=text.append)
     assert "(None, 6)" in text[0]
     assert "?" not in text[0]
+    assert not torch.nn.modules.module._has_any_global_hook()  # every call of every module would be slower
 
 
 def test_a_subclass_that_calls_super_with_a_graph():

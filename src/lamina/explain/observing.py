@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules import module as torch_module
 
 from lamina.base import tree
 from lamina.base.errors import LaminaError, without_shape_warnings
@@ -45,12 +45,13 @@ def calls_inside(call: Call) -> Calls:
             runs[-1].append((module, args, kwargs, result))
 
     kwargs = {"training": False, **call.kwargs} if layer._signature.takes_training else call.kwargs
-    hook = register_module_forward_hook(note, with_kwargs=True)
+    hook = torch_module.register_module_forward_hook(note, with_kwargs=True)
     try:
         with without_shape_warnings():
             probe(run, call.args, kwargs, what=f"{layer.title}: its call()")
     finally:
         hook.remove()
+        torch_module._global_forward_hooks_with_kwargs.pop(hook.id, None)  # torch leaves it, and calls stay slow
     first, second = runs
     if [id(seen[0]) for seen in first] != [id(seen[0]) for seen in second]:
         return {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.nn.modules import module as torch_module
 from torch.utils._device import DeviceContext
 
 from lamina import activations
@@ -66,7 +67,8 @@ class Inferring:
     def does_only(self, statement: str) -> bool:
         """Whether a call does what the method `statement` says and no more: no subclass's `call`, no hook, no loss."""
         own: Any = self
-        if not own.built or own.activity_regularizer is not None or not _states_its_call(type(own), statement):
+        cls: Any = type(self)
+        if not own.built or own.activity_regularizer is not None or not _states_its_call(cls, statement):
             return False
         return not any(name in own.__dict__ for name in _CALLS) and not any(own.__dict__[name] for name in _HOOKS)
 
@@ -85,15 +87,32 @@ _CALLS = ("call", "forward", "__call__")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
+# What a subclass may write without computing anything else: how it is made, described and explained.
+_HARMLESS = {
+    *("__init__", "build", "get_config", "from_config", "get_build_config", "build_from_config", "add_weight"),
+    *("compute_output_shape", "compute_output_spec", "shape_rule", "readings", "multiply_accumulates", "__repr__"),
+}
+
+
 @cache
 def _states_its_call(cls: Any, statement: str) -> bool:
-    """Whether no class nearer than the one that makes the statement writes a call of its own."""
+    """Whether no class nearer than the one that makes the statement writes a call of its own, or, of a layer, any
+    method that a call may use."""
     for one in cls.__mro__:
         if statement in vars(one):
             return True
         if any(name in vars(one) for name in _CALLS):
             return False
+        if statement == "inference_forms" and _overrides(one):
+            return False
     return False
+
+
+def _overrides(cls: Any) -> bool:
+    """Whether a class writes a method or property of its bases anew."""
+    written = [name for name, value in vars(cls).items() if callable(value) or isinstance(value, property)]
+    bases = cls.__mro__[1:-1]
+    return any(name in vars(base) for name in written if name not in _HARMLESS for base in bases)
 
 
 def is_watched() -> bool:
@@ -101,7 +120,8 @@ def is_watched() -> bool:
 
     `torch.set_default_device` is a function mode, too, but looks at what makes tensors only.
     """
-    if torch.nn.modules.module._has_any_global_hook() or torch._C._len_torch_dispatch_stack():
+    hooks = torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks
+    if any(hooks) or torch._C._len_torch_dispatch_stack():
         return True
     count = torch._C._len_torch_function_stack()
     return any(type(torch._C._get_function_stack_at(place)) is not DeviceContext for place in range(count))
