@@ -135,7 +135,8 @@ class TestForms:
             x = lamina.Input((9, 8, 4))
             y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(x))
             y = layers.Add()([layers.ReLU()(y), layers.Conv2D(4, 1)(y)])
-            y = layers.Dense(3, dtype="float32")(layers.GlobalAveragePooling2D()(y))
+            kind = "float64" if dtype == "float64" else "float32"
+            y = layers.Dense(3, dtype=kind)(layers.GlobalAveragePooling2D()(y))
             model = model_of(x, y)
         finally:
             lamina.config.set_dtype_policy("float32")

@@ -8,7 +8,7 @@ Weights stand in a form as they are at that time: a folded program is made anew 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -18,8 +18,20 @@ Pads = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
+class Affine:
+    """`x * scale + shift`, one pair of numbers for each index of `axis`."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+    axis: int
+
+
+@dataclass(frozen=True)
 class Convolution:
-    """A convolution over two spatial axes. `weight` is (out, in/groups, height, width); `pads` go before its own."""
+    """A convolution over two spatial axes. `weight` is (out, in/groups, height, width); `pads` go before its own.
+
+    `then` is an affine map of its features that is to go into the weights (`weights_of`).
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -27,23 +39,16 @@ class Convolution:
     groups: int
     data_format: str
     pads: Pads = ((0, 0), (0, 0))
+    then: Affine | None = None
 
 
 @dataclass(frozen=True)
 class Linear:
-    """`x @ kernel + bias` along the last axis; `kernel` is (in, out)."""
+    """`x @ kernel + bias` along the last axis; `kernel` is (in, out). `then` as in `Convolution`."""
 
     kernel: torch.Tensor
     bias: torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class Affine:
-    """`x * scale + shift`, one pair of numbers for each index of `axis`."""
-
-    scale: torch.Tensor
-    shift: torch.Tensor
-    axis: int
+    then: Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,25 @@ class Padding:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The "max" or the "average" of each window over two spatial axes; `function` is the same on (batch, channels, height,
+    width)."""
+
+    kind: str
+    windows: tuple[Window, ...]
+    data_format: str
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of each channel over two spatial axes."""
+
+    data_format: str
+    keepdims: bool
+
+
+@dataclass(frozen=True)
 class Sum:
     """The sum of two tensors."""
 
@@ -95,7 +119,7 @@ class Joined:
     """Tensors end to end along the last axis."""
 
 
-Form = Convolution | Linear | Affine | Pointwise | Apply | Padding | Sum | Product | Joined
+Form = Convolution | Linear | Affine | Pointwise | Apply | Padding | Pool | Mean | Sum | Product | Joined
 Forms = Sequence[Form]
 
 
@@ -106,14 +130,30 @@ def fits(form: Convolution | Linear, affine: Affine, rank: int) -> bool:
 
 
 def scaled(form: Convolution | Linear, affine: Affine) -> Convolution | Linear:
-    """The form with an affine map of its result in its weights."""
-    bias = affine.shift if form.bias is None else torch.addcmul(affine.shift, form.bias, affine.scale)
-    if isinstance(form, Linear):
-        return Linear(form.kernel * affine.scale, bias)
-    weight = form.weight * affine.scale.reshape(-1, 1, 1, 1)
-    return Convolution(weight, bias, form.windows, form.groups, form.data_format, form.pads)
+    """The form with an affine map of its result to go into its weights."""
+    return replace(form, then=affine if form.then is None else composed(form.then, affine))
+
+
+def weights_of(form: Convolution | Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The weight and the bias of a form with everything in them: new tensors where something goes into them, made when
+    they are needed, for a network's weights are not held twice."""
+    weight = form.kernel if isinstance(form, Linear) else form.weight
+    if form.then is None:
+        return weight, form.bias
+    scale, shift = form.then.scale, form.then.shift
+    bias = shift if form.bias is None else torch.addcmul(shift, form.bias, scale)
+    return weight * (scale if isinstance(form, Linear) else scale.reshape(-1, 1, 1, 1)), bias
 
 
 def composed(first: Affine, second: Affine) -> Affine:
     """Both, one behind the other, as one."""
     return Affine(first.scale * second.scale, torch.addcmul(second.shift, first.shift, second.scale), axis=first.axis)
+
+
+def pads_of(form: Convolution | Pool, sizes: Sequence[int]) -> Pads:
+    """(before, after) along height and width: the padding that went before, and the form's own."""
+    before = form.pads if isinstance(form, Convolution) else ((0, 0), (0, 0))
+    padded = [size + sum(pair) for size, pair in zip(sizes, before, strict=True)]
+    own = [window.pads(size) for window, size in zip(form.windows, padded, strict=True)]
+    pairs = zip(before, own, strict=True)
+    return tuple((first[0] + second[0], first[1] + second[1]) for first, second in pairs)

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lamina.engine.forms import Affine, Convolution, Linear, Pads, Pointwise
+from lamina.engine.forms import Affine, Convolution, Linear, Mean, Pads, Pointwise, pads_of, weights_of
 from lamina.engine.kernels import pad_spatial
 
 Call = Callable[..., torch.Tensor]
-Packed = dict[Any, torch.Tensor]
+Packed = dict[Any, Any]
 
 _ONEDNN = torch.ops.mkldnn
 _PLAIN = Pointwise("none", lambda x: x)
@@ -29,14 +29,6 @@ def onednn_takes(dtype: torch.dtype) -> bool:
     if dtype is torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype is torch.float32 and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-
-
-def _pads(form: Convolution, x: torch.Tensor) -> Pads:
-    """(before, after) along height and width: the padding that went before, and the convolution's own."""
-    sizes = [size + sum(pair) for size, pair in zip(x.shape[2:], form.pads, strict=True)]
-    own = [window.pads(size) for window, size in zip(form.windows, sizes, strict=True)]
-    pairs = zip(form.pads, own, strict=True)
-    return tuple((first[0] + second[0], first[1] + second[1]) for first, second in pairs)
 
 
 def _extended(weight: torch.Tensor, pads: Pads) -> torch.Tensor:
@@ -60,20 +52,19 @@ class FusedConvolution:
         self.dilations = [window.dilation for window in form.windows]
         self.groups = form.groups
         self.after = after or _PLAIN
-        pads = _pads(form, x)
+        pads = pads_of(form, x.shape[2:])
         extends = form.groups == x.shape[1] > 1 and self.dilations == [1, 1]
         uneven = any(before != beyond for before, beyond in pads)
         self.padded_before = list(pads) if uneven and not extends else None
         even: Pads = ((0, 0), (0, 0)) if self.padded_before else pads
         self.pads = [max(pair) for pair in even]
         if even not in packed:
-            weight = _extended(form.weight, even).to(dtype).contiguous(memory_format=torch.channels_last)
+            weight, bias = weights_of(form)
+            weight = _extended(weight, even).to(dtype).contiguous(memory_format=torch.channels_last)
             places = self.pads, self.strides, self.dilations, self.groups
             packed[even] = _ONEDNN._reorder_convolution_weight(weight, *places, list(self._input(x).shape))
-        self.weight = packed[even]
-        if "bias" not in packed and form.bias is not None:
-            packed["bias"] = form.bias.to(dtype)
-        self.bias = packed.get("bias")
+            packed["bias"] = None if bias is None else bias.to(dtype)
+        self.weight, self.bias = packed[even], packed["bias"]
 
     def _input(self, x: torch.Tensor) -> torch.Tensor:
         return pad_spatial(x, self.padded_before) if self.padded_before else x
@@ -109,9 +100,9 @@ class FusedConvolution:
 
 def plain_convolution(form: Convolution, after: Pointwise | None, x: torch.Tensor, dtype: torch.dtype) -> Call:
     """The same by torch's own kernels, for a type that oneDNN does not have."""
-    pads = list(_pads(form, x))
+    pads = list(pads_of(form, x.shape[2:]))
     even = all(before == beyond for before, beyond in pads)
-    weight, bias = form.weight.to(dtype), None if form.bias is None else form.bias.to(dtype)
+    weight, bias = _in_dtype(form, dtype)
     strides = [window.stride for window in form.windows]
     dilations = [window.dilation for window in form.windows]
     inside = [before for before, _ in pads] if even else [0, 0]
@@ -124,8 +115,14 @@ def plain_convolution(form: Convolution, after: Pointwise | None, x: torch.Tenso
     return call
 
 
+def _in_dtype(form: Convolution | Linear, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    weight, bias = weights_of(form)
+    return weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
 def linear(form: Linear, after: Pointwise | None, dtype: torch.dtype) -> Call:
-    weight, bias = form.kernel.to(dtype).t(), None if form.bias is None else form.bias.to(dtype)
+    kernel, bias = _in_dtype(form, dtype)
+    weight = kernel.t()
     if after is None:
         return lambda x: functional.linear(x, weight, bias)
     return lambda x: after.on_fresh(functional.linear(x, weight, bias))
@@ -138,6 +135,13 @@ def affine(form: Affine, after: Pointwise | None, x: torch.Tensor, dtype: torch.
     if after is None:
         return lambda x: torch.addcmul(shift, x, scale)
     return lambda x: after.on_fresh(torch.addcmul(shift, x, scale))
+
+
+def mean(form: Mean) -> Call:
+    """The means of an image whose channels come second, in the order of the graph."""
+    if form.keepdims and form.data_format == "channels_last":
+        return lambda x: x.mean((2, 3), keepdim=True).permute(0, 2, 3, 1)
+    return lambda x: x.mean((2, 3), keepdim=form.keepdims)
 
 
 def with_activation(function: Call, after: Pointwise | None) -> Call:

@@ -18,8 +18,10 @@ from lamina.engine.forms import (
     Convolution,
     Form,
     Linear,
+    Mean,
     Padding,
     Pointwise,
+    Pool,
     Sum,
     composed,
     fits,
@@ -205,7 +207,7 @@ class _Joiner:
             return self._join_padding(unit, form, before)
         if before.after is not None:
             return False
-        if isinstance(form, Pointwise) and not isinstance(before.form, Apply | Padding | Pointwise):
+        if isinstance(form, Pointwise) and not isinstance(before.form, Apply | Padding | Pointwise | Pool | Mean):
             self._replace(before, replace(before, after=form), unit.makes)
             return True
         if isinstance(form, Affine) and before.plus is None:

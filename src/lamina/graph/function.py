@@ -67,6 +67,8 @@ class Graph:
             return self.run(values, training=False)
         if self._folded is None or not self._folded.is_current():
             self._folded = FoldedProgram(self.inputs, self.outputs, self.topology)
+        if not self._folded.takes(values):
+            return self.run(values, training=False)
         return tree.unflatten(self._output_spec, self._folded.run(values))
 
     def run_symbolic(self, values: list[KerasTensor]) -> Any:

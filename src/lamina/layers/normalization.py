@@ -174,7 +174,8 @@ class BatchNormalization(_Normalizing):
         return outputs.reshape(inputs.shape) if flat else outputs.movedim(1, axis)
 
     def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
-        own = {name: weight.detach().float() for name, weight in self._parameters.items() if weight is not None}
+        weights = {name: weight.detach() for name, weight in self._parameters.items() if weight is not None}
+        own = {name: weight.to(torch.promote_types(weight.dtype, torch.float32)) for name, weight in weights.items()}
         scale = torch.rsqrt(own["moving_variance"] + self.epsilon)
         if "gamma" in own:
             scale = scale * own["gamma"]

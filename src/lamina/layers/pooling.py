@@ -8,6 +8,7 @@ import torch
 
 from lamina.base.registry import public
 from lamina.engine import kernels
+from lamina.engine.forms import Form, Mean, Pool
 from lamina.engine.layout import as_given
 from lamina.layers.parts import expect_rank, per_axis
 from lamina.layers.windowed import SpatialLayer, padding_name
@@ -16,6 +17,8 @@ from lamina.shapes import Axes, Window
 
 class Pooling(SpatialLayer):
     """A window that slides over the spatial axes and keeps one number of each channel."""
+
+    kind: str
 
     def __init__(
         self,
@@ -47,9 +50,17 @@ class Pooling(SpatialLayer):
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         raise NotImplementedError
 
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        if self.rank != 2:
+            return None
+        windows = tuple(self.windows)
+        return [Pool(self.kind, windows, self.data_format, lambda x: self.pool(x, list(windows)))]
+
 
 class MaxPooling(Pooling):
     """The largest number of each window; padding never wins."""
+
+    kind = "max"
 
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         return kernels.max_pool(x, windows)
@@ -57,6 +68,8 @@ class MaxPooling(Pooling):
 
 class AveragePooling(Pooling):
     """The mean of each window; padding is not counted."""
+
+    kind = "average"
 
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         return kernels.average_pool(x, windows)
@@ -170,6 +183,9 @@ class GlobalAveragePooling(GlobalPooling):
         if not inputs.dtype.is_floating_point:
             inputs = inputs.to(self._compute_type)
         return inputs.mean(self.spatial_axes, keepdim=self.keepdims)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Mean(self.data_format, self.keepdims)] if self.rank == 2 else None
 
 
 @public("layers", "GlobalMaxPool1D")
