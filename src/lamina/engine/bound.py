@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from lamina.engine import onednn
-from lamina.engine.forms import Affine, Convolution, Linear, Mean, Pointwise, Pool, pads_of, weights_of
+from lamina.engine.forms import Affine, Convolution, Linear, Pointwise, Pool, pads_of, weights_of
 from lamina.engine.onednn import After, Description, Layout, Unsupported
 from lamina.shapes import value_of
 
@@ -33,7 +33,7 @@ _ACTIVATIONS: dict[str, tuple[Any, ...]] = {
 
 
 def strides_of(shape: Shape, is_image: bool) -> Shape:
-    """The strides of a tensor without gaps; those of an image (batch, channels, height, width) have channels innermost."""
+    """The strides of a tensor without gaps; those of an image have its channels innermost."""
     if is_image:
         _, channels, height, width = shape
         return (height * width * channels, 1, width * channels, channels)
@@ -99,8 +99,8 @@ class Packed:
 def convolution(
     form: Convolution, after: Pointwise | None, x: Shape, dtype: torch.dtype, added: str = ""
 ) -> tuple[Made, Shape]:
-    """The kernel and its result's shape. `added`: "" for nothing, "accumulate" for what lies where the result goes, "add"
-    for another tensor of the result's shape."""
+    """The kernel and its result's shape. `added`: "" for nothing, "accumulate" for what lies where the result goes,
+    "add" for another tensor of the result's shape."""
     sizes = [
         value_of(window.output(size + sum(pair)))
         for size, pair, window in zip(x[2:], form.pads, form.windows, strict=True)

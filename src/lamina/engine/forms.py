@@ -87,8 +87,8 @@ class Padding:
 
 @dataclass(frozen=True)
 class Pool:
-    """The "max" or the "average" of each window over two spatial axes; `function` is the same on (batch, channels, height,
-    width)."""
+    """The "max" or the "average" of each window over two spatial axes; `function` is the same on (batch, channels,
+    height, width)."""
 
     kind: str
     windows: tuple[Window, ...]

@@ -1,12 +1,13 @@
 """oneDNN by its own C interface: kernels made once for tensors of one shape, and run many times at no further cost.
 
-torch brings oneDNN along but hides it, and makes a kernel's description anew at each call, some 25 µs. The library comes
-with the package `onednn-cpu-gomp` (Linux, x86-64); where that is missing, `available()` is false and `engine/fused.py`
-does the same by torch's own calls. `LAMINA_ONEDNN=0` in the environment turns it off. Threads are torch's: both use
-one OpenMP.
+torch brings oneDNN along but hides it, and makes a kernel's description anew at each call, some 25 µs. The library
+comes with the package `onednn-cpu-gomp` (Linux, x86-64); where that is missing, `available()` is false and
+`engine/fused.py` does the same by torch's own calls. `LAMINA_ONEDNN=0` in the environment turns it off. Threads are
+torch's: both use one OpenMP.
 
-What a kernel reads and writes is told by a `Layout`: sizes, the order in memory, a type. `Layout.any` leaves the order to
-oneDNN. A kernel is described first (`convolution`, ...: may be `Unsupported`), and then made: `Kernel(description, ...)`.
+What a kernel reads and writes is told by a `Layout`: sizes, the order in memory, a type. `Layout.any` leaves the order
+to oneDNN. A kernel is described first (`convolution`, ...: may be `Unsupported`), and then made:
+`Kernel(description, ...)`.
 """
 
 from __future__ import annotations
@@ -93,11 +94,12 @@ class _Owned:
     def __init__(self, make: str, destroy: str | None, *arguments: Any):
         self.handle = c_void_p()
         _checked(getattr(_library(), make)(byref(self.handle), *arguments))
-        self._destroy = getattr(_library(), destroy) if destroy else None
+        self._destroy: Any = getattr(_library(), destroy) if destroy else None
 
     def __del__(self) -> None:
-        if getattr(self, "_destroy", None) is not None:
-            self._destroy(self.handle)
+        destroy = self.__dict__.get("_destroy")
+        if destroy is not None:
+            destroy(self.handle)
 
 
 @cache

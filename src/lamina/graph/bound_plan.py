@@ -37,7 +37,8 @@ class _Buffers:
             if size >= count:
                 del self._free[place]
                 return buffer
-        return torch.empty(count, dtype=torch.uint8)
+        with torch.inference_mode(False):  # a later run outside it writes there, too
+            return torch.empty(count, dtype=torch.uint8)
 
     def give(self, buffer: torch.Tensor) -> None:
         insort(self._free, (buffer.numel(), id(buffer), buffer))
@@ -192,7 +193,8 @@ class BoundPlan(Plan):
         _packed(unit, form).into(made, form.groups)
         reads = {onednn.SOURCE: x}
         if added == "accumulate":
-            assert unit.plus is not None and other is not None
+            assert unit.plus is not None
+            assert other is not None
             self._buffer_of[unit.made] = self._buffer_of.pop(unit.plus)
             self._put(target, self._now[other])
         else:
