@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from lamina.engine import onednn
-from lamina.engine.forms import Affine, Convolution, Linear, Pointwise, Pool, pads_of, weights_of
+from lamina.engine.forms import Affine, Convolution, Linear, Pointwise, Pool, pads_of, sizes_of, weights_of
 from lamina.engine.onednn import After, Description, Layout, Unsupported
-from lamina.shapes import value_of
 
 Shape = tuple[int, ...]
 
@@ -30,6 +29,8 @@ _ACTIVATIONS: dict[str, tuple[Any, ...]] = {
     "tanh": ("tanh", 0.0, 0.0),
     "gelu": ("gelu_erf", 0.0, 0.0),
 }
+
+_LANES = 16  # numbers that a processor takes at a time
 
 
 def strides_of(shape: Shape, is_image: bool) -> Shape:
@@ -101,11 +102,7 @@ def convolution(
 ) -> tuple[Made, Shape]:
     """The kernel and its result's shape. `added`: "" for nothing, "accumulate" for what lies where the result goes,
     "add" for another tensor of the result's shape."""
-    sizes = [
-        value_of(window.output(size + sum(pair)))
-        for size, pair, window in zip(x[2:], form.pads, form.windows, strict=True)
-    ]
-    result: Shape = (x[0], form.weight.shape[0], *(size or 0 for size in sizes))
+    result: Shape = (x[0], form.weight.shape[0], *sizes_of(form, x[2:]))
     if 0 in result:
         raise Unsupported
     layouts = {onednn.SOURCE: _image(x, dtype), onednn.RESULT: _image(result, dtype)}
@@ -143,13 +140,15 @@ def linear(form: Linear, after: Pointwise | None, x: Shape, dtype: torch.dtype) 
 
 def affine(form: Affine, after: Pointwise | None, x: Shape, dtype: torch.dtype) -> Made:
     """One pass over memory, features last."""
-    features = x[-1]
-    rows = _image((1, features, prod(x[:-1]), 1), dtype)
+    rows, features = prod(x[:-1]), x[-1]
+    together = _LANES if features % _LANES and rows % _LANES == 0 else 1  # few features: several rows taken as one
+    rows, features = rows // together, features * together
+    whole = _image((1, features, rows, 1), dtype)
     one = _image((1, features, 1, 1), torch.float32)
-    description = onednn.binary("multiply", rows, one, rows, After(("add", one), *_activation(after)))
-    made = Made(_fast(description), {onednn.SOURCE: rows, onednn.RESULT: rows})
+    description = onednn.binary("multiply", whole, one, whole, After(("add", one), *_activation(after)))
+    made = Made(_fast(description), {onednn.SOURCE: whole, onednn.RESULT: whole})
     for role, tensor in ((onednn.OTHER, form.scale), (onednn.after_role(0), form.shift)):
-        made.constants[role] = one, tensor.float().contiguous()
+        made.constants[role] = one, tensor.float().repeat(together)
     return made
 
 
@@ -161,10 +160,12 @@ def combined(name: str, after: Pointwise | None, count: int, dtype: torch.dtype)
 
 
 def pool(form: Pool, x: Shape, dtype: torch.dtype) -> tuple[Made, Shape]:
-    sizes = [value_of(window.output(size)) or 0 for size, window in zip(x[2:], form.windows, strict=True)]
-    result: Shape = (*x[:2], *sizes)
+    result: Shape = (*x[:2], *sizes_of(form, x[2:]))
     strides, kernel = [window.stride for window in form.windows], [window.kernel for window in form.windows]
-    return _pooled(form.kind, x, result, strides, kernel, pads_of(form, x[2:]), dtype), result
+    pads = pads_of(form, x[2:])
+    if any(max(pair) >= length for pair, length in zip(pads, kernel, strict=True)):
+        raise Unsupported  # a window may lie in nothing but padding
+    return _pooled(form.kind, x, result, strides, kernel, pads, dtype), result
 
 
 def mean(x: Shape, dtype: torch.dtype) -> tuple[Made, Shape]:

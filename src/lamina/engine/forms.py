@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lamina.shapes import Window
+from lamina.shapes import Window, value_of
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -88,12 +88,13 @@ class Padding:
 @dataclass(frozen=True)
 class Pool:
     """The "max" or the "average" of each window over two spatial axes; `function` is the same on (batch, channels,
-    height, width)."""
+    height, width). `pads` go before its own; they never win, and are not counted."""
 
     kind: str
     windows: tuple[Window, ...]
     data_format: str
     function: Callable[[torch.Tensor], torch.Tensor]
+    pads: Pads = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,13 @@ class Mean:
 
     data_format: str
     keepdims: bool
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """The same numbers, in the same order, in another shape."""
+
+    function: Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Joined:
     """Tensors end to end along the last axis."""
 
 
-Form = Convolution | Linear | Affine | Pointwise | Apply | Padding | Pool | Mean | Sum | Product | Joined
+Form = Convolution | Linear | Affine | Pointwise | Apply | Padding | Pool | Mean | Reshaped | Sum | Product | Joined
 Forms = Sequence[Form]
 
 
@@ -150,10 +158,15 @@ def composed(first: Affine, second: Affine) -> Affine:
     return Affine(first.scale * second.scale, torch.addcmul(second.shift, first.shift, second.scale), axis=first.axis)
 
 
+def sizes_of(form: Convolution | Pool, sizes: Sequence[int]) -> list[int]:
+    """Height and width of the result."""
+    padded = [size + sum(pair) for size, pair in zip(sizes, form.pads, strict=True)]
+    return [value_of(window.output(size)) or 0 for size, window in zip(padded, form.windows, strict=True)]
+
+
 def pads_of(form: Convolution | Pool, sizes: Sequence[int]) -> Pads:
     """(before, after) along height and width: the padding that went before, and the form's own."""
-    before = form.pads if isinstance(form, Convolution) else ((0, 0), (0, 0))
-    padded = [size + sum(pair) for size, pair in zip(sizes, before, strict=True)]
+    padded = [size + sum(pair) for size, pair in zip(sizes, form.pads, strict=True)]
     own = [window.pads(size) for window, size in zip(form.windows, padded, strict=True)]
-    pairs = zip(before, own, strict=True)
+    pairs = zip(form.pads, own, strict=True)
     return tuple((first[0] + second[0], first[1] + second[1]) for first, second in pairs)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from lamina.engine.forms import Affine, Convolution, Linear, Mean, Pads, Pointwise, pads_of, weights_of
+from lamina.engine.forms import Affine, Convolution, Linear, Mean, Pads, Pointwise, Pool, pads_of, weights_of
 from lamina.engine.kernels import pad_spatial
 
 Call = Callable[..., torch.Tensor]
@@ -135,6 +135,12 @@ def affine(form: Affine, after: Pointwise | None, x: torch.Tensor, dtype: torch.
     if after is None:
         return lambda x: torch.addcmul(shift, x, scale)
     return lambda x: after.on_fresh(torch.addcmul(shift, x, scale))
+
+
+def pool(form: Pool) -> Call:
+    """A window's numbers on an image whose channels come second. What is padded before comes out of a ReLU."""
+    pads = list(form.pads)
+    return lambda x: form.function(pad_spatial(x, pads))
 
 
 def mean(form: Mean) -> Call:

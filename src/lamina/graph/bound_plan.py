@@ -17,7 +17,7 @@ import torch
 
 from lamina.engine import bound, onednn
 from lamina.engine.bound import Made, strides_of
-from lamina.engine.forms import Affine, Convolution, Joined, Linear, Mean, Pool, Product, Sum
+from lamina.engine.forms import Affine, Convolution, Joined, Linear, Mean, Pool, Product, Reshaped, Sum
 from lamina.engine.fused import onednn_takes
 from lamina.engine.onednn import Kernel, Memory
 from lamina.graph.folding import Unit
@@ -100,6 +100,7 @@ class BoundPlan(Plan):
             Joined: self._bind_joined,
             Pool: self._bind_pool,
             Mean: self._bind_mean,
+            Reshaped: self._bind_reshaped,
         }
         bind = binders.get(type(unit.form))
         if bind is not None and onednn_takes(unit.dtype):
@@ -275,6 +276,17 @@ class BoundPlan(Plan):
             shape = (batch, 1, 1, channels) if form.data_format == "channels_last" else (batch, channels, 1, 1)
         self._result(unit.made, unit.made, shape, unit.dtype, is_image=False)
         self._emit_kernel(made, {onednn.SOURCE: x}, unit.made)
+
+    def _bind_reshaped(self, place: int, unit: Unit, form: Reshaped) -> None:
+        """Nothing is to be done where a value that stays becomes another one."""
+        value = unit.reads[0]
+        if value not in self._buffer_of or unit.made in self._shared:
+            raise onednn.Unsupported
+        x = self._plain(value)
+        if x not in self._stays:
+            raise onednn.Unsupported
+        self._buffer_of[unit.made] = self._buffer_of.pop(value)
+        self._put(unit.made, form.function(self._now[x]))
 
 
 def _packed(unit: Unit, form: Convolution | Linear) -> bound.Packed:

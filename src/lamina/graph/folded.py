@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from lamina.engine import onednn
+from lamina.engine import changes, onednn
 from lamina.graph.bound_plan import BoundPlan
 from lamina.graph.folding import Unfolded, joined_units
 from lamina.graph.keras_tensor import KerasTensor
@@ -36,16 +36,29 @@ class FoldedProgram:
         self.count = unfolded.count
         self._layers = list(unfolded.layers.values())
         self._weights = [weight for layer in self._layers for weight in layer.own_weights()]
-        self._state = self._current_state()
+        self._numbers, self._changes = self._numbers_now(), self._changes_now()
+        # A hook that is taken away leaves no mark: with hooks, every layer is looked at each time.
+        self._mark = None if any(layer.has_hooks for layer in self._layers) else changes.mark()
         self._is_finite = all_finite(self._weights)
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
-    def _current_state(self) -> tuple[list[Any], list[int]]:
-        weights = [(weight._version, weight.data_ptr()) for weight in self._weights]
-        return weights, [layer.changes for layer in self._layers]
+    def _numbers_now(self) -> tuple[list[int], list[int]]:
+        with torch._C.DisableTorchFunctionSubclass():  # a Variable's attributes take three times as long else
+            return [weight._version for weight in self._weights], [weight.data_ptr() for weight in self._weights]
+
+    def _changes_now(self) -> list[int]:
+        return [layer.changes for layer in self._layers]
 
     def is_current(self) -> bool:
-        return self._state == self._current_state()
+        if self._numbers != self._numbers_now():
+            return False
+        now = changes.mark()
+        if now is self._mark:
+            return True
+        if self._changes != self._changes_now():
+            return False
+        self._mark = self._mark and now
+        return True
 
     def takes(self, values: list[torch.Tensor]) -> bool:
         """Whether it gives what the graph gives: oneDNN's ReLU and maximum make numbers of NaN."""

@@ -22,6 +22,7 @@ from lamina.engine.forms import (
     Padding,
     Pointwise,
     Pool,
+    Reshaped,
     Sum,
     composed,
     fits,
@@ -30,6 +31,9 @@ from lamina.engine.forms import (
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.graph.program import Step
+
+# What an activation does not join.
+_UNJOINED = Apply | Padding | Pointwise | Pool | Mean | Reshaped
 
 
 @dataclass
@@ -203,23 +207,31 @@ class _Joiner:
         before = self._maker(unit.reads[0])
         if before is None or before.dtype is not unit.dtype:
             return False
-        if isinstance(form, Convolution):
+        if isinstance(form, Convolution | Pool):
             return self._join_padding(unit, form, before)
         if before.after is not None:
             return False
-        if isinstance(form, Pointwise) and not isinstance(before.form, Apply | Padding | Pointwise | Pool | Mean):
+        if isinstance(form, Pointwise) and not isinstance(before.form, _UNJOINED):
             self._replace(before, replace(before, after=form), unit.makes)
             return True
         if isinstance(form, Affine) and before.plus is None:
             return self._join_affine(unit, form, before)
         return False
 
-    def _join_padding(self, unit: Unit, form: Convolution, before: Unit) -> bool:
+    def _join_padding(self, unit: Unit, form: Convolution | Pool, before: Unit) -> bool:
         if not isinstance(before.form, Padding) or before.form.data_format != form.data_format:
+            return False
+        if isinstance(form, Pool) and not (form.kind == "max" and self._is_never_negative(before.reads[0])):
             return False
         padded = replace(form, pads=before.form.pads)
         self._replace(before, replace(unit, form=padded, reads=before.reads), unit.makes)
         return True
+
+    def _is_never_negative(self, value: int) -> bool:
+        """Whether zeros beside a value's numbers can never be the largest: it comes out of a ReLU."""
+        maker = self.result[self.place[value]] if value in self.place else None
+        after = None if maker is None else maker.after
+        return after is not None and (after.attribute == "relu" or after.scalars[:1] == (0.0,))
 
     def _join_affine(self, unit: Unit, form: Affine, before: Unit) -> bool:
         if isinstance(before.form, Affine) and before.form.axis % unit.rank == form.axis % unit.rank:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lamina.engine import fused
-from lamina.engine.forms import Affine, Apply, Convolution, Joined, Linear, Mean, Padding, Pointwise, Pool, Product, Sum
+from lamina.engine.forms import (
+    Affine,
+    Apply,
+    Convolution,
+    Joined,
+    Linear,
+    Mean,
+    Padding,
+    Pointwise,
+    Pool,
+    Product,
+    Reshaped,
+    Sum,
+)
 from lamina.engine.kernels import pad_spatial
 from lamina.graph.folding import Unit
 from lamina.graph.program import Slots, keep_outputs
@@ -70,9 +84,15 @@ class Plan:
         """The values whose memory must stay as it is: inputs, outputs, and what a step may have made a view of."""
         program = self.program
         held = {*program.inputs, *program.outputs}
+        alone = Counter(value for unit in program.units for value in unit.all_reads)
+        same: list[set[int]] = []  # values in one memory, the first of which is read for the second only
         for unit in program.units:
-            if not isinstance(unit.form, _FRESH):
+            if isinstance(unit.form, Reshaped) and alone[unit.reads[0]] == 1:
+                same.append({*unit.reads, *unit.makes})
+            elif not isinstance(unit.form, _FRESH):
                 held.update(unit.all_reads, unit.makes)
+        while changed := [values for values in same if values & held and not values <= held]:
+            held.update(*changed)
         return held
 
     def _free_values_behind(self, place: int) -> None:
@@ -166,7 +186,7 @@ class Plan:
         x = self._channels_second(unit.reads[0], form.data_format)
         moved = isinstance(form, Pool) and form.data_format == "channels_last"
         target = unit.made + (self.program.count if moved else 0)
-        call = form.function if isinstance(form, Pool) else fused.mean(form)
+        call = fused.pool(form) if isinstance(form, Pool) else fused.mean(form)
 
         def run(slots: Slots) -> None:
             slots[target] = call(slots[x])
@@ -229,6 +249,6 @@ def _call_of(unit: Unit, x: torch.Tensor) -> Callable[..., torch.Tensor]:
     if isinstance(form, Padding):
         pads = list(form.pads) if form.data_format == "channels_first" else [*form.pads, (0, 0)]
         return lambda x: pad_spatial(x, pads)
-    if isinstance(form, Pointwise | Apply):
+    if isinstance(form, Pointwise | Apply | Reshaped):
         return form.function
     raise AssertionError(f"no call for {form}")  # pragma: no cover

@@ -12,6 +12,7 @@ from torch.nn.modules import module as torch_module
 from torch.utils._device import DeviceContext
 
 from lamina import activations
+from lamina.engine import changes
 from lamina.engine.forms import Apply, Form, Pointwise
 
 RELU = Pointwise("relu", torch.relu, torch.relu_)
@@ -70,11 +71,28 @@ class Inferring:
         cls: Any = type(self)
         if not own.built or own.activity_regularizer is not None or not _states_its_call(cls, statement):
             return False
-        return not any(name in own.__dict__ for name in _CALLS) and not any(own.__dict__[name] for name in _HOOKS)
+        return not any(name in own.__dict__ for name in _CALLS) and not self.has_hooks
 
     def own_weights(self) -> list[Any]:
         """The weights of the layer itself, in no copy."""
         return [weight for weight in self._parameters.values() if weight is not None]
+
+    def note_change(self) -> None:
+        """Something about the layer changed that a folded program may have read."""
+        self.__dict__["_changes"] = self.__dict__.get("_changes", 0) + 1
+        changes.note()
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        changes.note()
+        return super().register_forward_hook(*args, **kwargs)  # type: ignore[misc]
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
+        changes.note()
+        return super().register_forward_pre_hook(*args, **kwargs)  # type: ignore[misc]
+
+    @property
+    def has_hooks(self) -> bool:
+        return any(self.__dict__[name] for name in _HOOKS)
 
     @property
     def changes(self) -> int:

@@ -442,7 +442,7 @@ class Layer(Configurable, Inferring, WeightOwner):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "training":
-            self.__dict__["_changes"] = self.__dict__.get("_changes", 0) + 1
+            self.note_change()
         if type(value) in (list, dict):
             value = tracked(value)
         elif holds_modules(value):
@@ -453,6 +453,10 @@ class Layer(Configurable, Inferring, WeightOwner):
                 self._modules[name] = value
             return
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.note_change()
+        super().__delattr__(name)
 
     def __getattr__(self, name: str) -> Any:
         value = torch.nn.Module.__getattr__(self, name)

@@ -166,7 +166,7 @@ class BatchNormalization(_Normalizing):
         statistics = moving_mean, moving_variance, learns, 1 - self.momentum, self.epsilon
         outputs = torch.batch_norm(viewed, own.get("gamma"), own.get("beta"), *statistics, True)
         if learns:
-            self.__dict__["_changes"] += 1  # the kernel writes the statistics without torch's version counters
+            self.note_change()  # the kernel writes the statistics without torch's version counters
             # torch moved the variance towards the unbiased one, n/(n - 1) times the population's that Keras means:
             # momentum·before + (1 - momentum)·population = (n - 1)/n·moved + momentum/n·before.
             count = self._count(inputs)

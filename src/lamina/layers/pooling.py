@@ -18,8 +18,6 @@ from lamina.shapes import Axes, Window
 class Pooling(SpatialLayer):
     """A window that slides over the spatial axes and keeps one number of each channel."""
 
-    kind: str
-
     def __init__(
         self,
         pool_size: Any = 2,
@@ -50,29 +48,31 @@ class Pooling(SpatialLayer):
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         raise NotImplementedError
 
-    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+    def _forms(self, kind: str) -> list[Form] | None:
         if self.rank != 2:
             return None
         windows = tuple(self.windows)
-        return [Pool(self.kind, windows, self.data_format, lambda x: self.pool(x, list(windows)))]
+        return [Pool(kind, windows, self.data_format, lambda x: self.pool(x, list(windows)))]
 
 
 class MaxPooling(Pooling):
     """The largest number of each window; padding never wins."""
 
-    kind = "max"
-
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         return kernels.max_pool(x, windows)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return self._forms("max")
 
 
 class AveragePooling(Pooling):
     """The mean of each window; padding is not counted."""
 
-    kind = "average"
-
     def pool(self, x: torch.Tensor, windows: list[Window]) -> torch.Tensor:
         return kernels.average_pool(x, windows)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return self._forms("average")
 
 
 @public("layers", "MaxPool1D")

@@ -14,6 +14,7 @@ from lamina.base.config import standardize_data_format
 from lamina.base.errors import UnfinishedError
 from lamina.base.registry import public
 from lamina.base.serialization import deserialize_keras_object
+from lamina.engine.forms import Affine, Form
 from lamina.layers.parts import expect_rank, expect_size, known_size, positive_integer
 from lamina.layers.same_shape import KeepsType, SameShape, positions
 from lamina.layers.symbolic import named_inputs
@@ -55,6 +56,16 @@ class Rescaling(_ToFloat):
         laid = self._as_tensor(value, x)
         channels = isinstance(laid, torch.Tensor) and laid.dim() == 1 and x.dim() >= 3
         return laid[:, None, None] if channels and config.image_data_format() == "channels_first" else laid
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        channels = inputs[0].shape[-1]
+        by_channel = [torch.as_tensor(value, dtype=torch.float32) for value in (self.scale, self.offset)]
+        plain = all(value.dim() == 0 for value in by_channel)
+        last = all(value.shape in ((), (channels,)) for value in by_channel)
+        if channels is None or not (plain or (last and config.image_data_format() == "channels_last")):
+            return None
+        scale, offset = (value.expand(channels) for value in by_channel)
+        return [Affine(scale, offset, axis=-1)]
 
 
 @public("layers")
@@ -165,6 +176,16 @@ class Normalization(_ToFloat):
         mean, variance = self._laid(0, x), self._laid(1, x)
         deviation = variance.sqrt().clamp_min(config.epsilon())
         return x * deviation + mean if self.invert else (x - mean) / deviation
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        rank = len(inputs[0].shape)
+        if self.invert or [axis % rank for axis in self.axis] != [rank - 1]:
+            return None
+        mean, variance = (self._statistic(which).float().flatten() for which in (0, 1))
+        if mean.shape != (inputs[0].shape[-1],) or variance.shape != mean.shape:
+            return None
+        scale = 1 / variance.sqrt().clamp_min(config.epsilon())
+        return [Affine(scale, -mean * scale, axis=-1)]
 
     def _laid(self, which: int, x: torch.Tensor) -> torch.Tensor:
         """A statistic with its axes where `axis` says, and 1 elsewhere."""

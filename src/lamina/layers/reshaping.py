@@ -9,6 +9,7 @@ import torch
 from lamina.base.config import standardize_data_format
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
+from lamina.engine.forms import Form, Reshaped
 from lamina.layers.parts import expect_rank, positive_integer
 from lamina.layers.same_shape import KeepsType, here_but
 from lamina.shapes import Axes, Readings, Size, axis_names, multiply, value_of
@@ -46,6 +47,10 @@ class Flatten(_Rearranging):
         if self.data_format == "channels_first" and inputs.dim() > 2:
             inputs = inputs.movedim(1, -1)
         return inputs.flatten(1)
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        moves = self.data_format == "channels_first" and len(inputs[0].shape) > 2
+        return None if moves else [Reshaped(self.call)]
 
 
 @public("layers")
@@ -92,6 +97,9 @@ class Reshape(_Rearranging):
             sizes = self.shape_rule(Axes.of(tuple(inputs.shape))).shape
             return inputs.reshape([size or 0 for size in sizes])
         return inputs.reshape(inputs.shape[0], *[-1 if size is None else size for size in self.target_shape])
+
+    def inference_forms(self, inputs: list[Any]) -> list[Form] | None:
+        return [Reshaped(self.call)]
 
 
 @public("layers")

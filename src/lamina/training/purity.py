@@ -22,6 +22,7 @@ _NOT_IN_STEPS = ("_initializer", "_constraint", "_init_arguments", "_callback") 
 _PASSING = {
     *("_losses", "_seen_outputs", "_weights_in_fit", "_metrics_in_fit", "_skips_results", "_captured", "training"),
     *("stop_training", "history", "_first_call", "_inbound_nodes", "_outbound_nodes", "_init_arguments", "_changes"),
+    "_modules_found",
     *("_compile_config", "optimizer", "steps_per_execution"),
 }
 

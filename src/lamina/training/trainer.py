@@ -18,9 +18,11 @@ from lamina.base.errors import LaminaError, ShapeError, outside_frame
 from lamina.base.serialization import deserialize_keras_object, serialize_keras_object
 from lamina.base.spellings import accept_old_keywords
 from lamina.data.arrays import is_array_like, to_tensors
+from lamina.engine import changes
 from lamina.engine.allocator import keep_freed_memory
 from lamina.engine.dtypes import standardize_dtype
 from lamina.graph.keras_tensor import KerasTensor
+from lamina.layers.layer import Layer
 from lamina.training.batches import pack_x_y_sample_weight, unpack_x_y_sample_weight
 from lamina.training.capture import CapturedSteps, Step
 from lamina.training.compiled import CompiledLoss, CompiledMetrics
@@ -510,7 +512,7 @@ class Trainer:
     def _mode(self, training: bool) -> Iterator[None]:
         """The modules' `training` for the block; restored module by module behind it."""
         keep_freed_memory()
-        before = [(module, module.training) for module in self.modules()]  # type: ignore[attr-defined]
+        before = [(module, module.__dict__["training"]) for module in self._all_modules()]
         for module, _ in before:
             module.__dict__["training"] = training
         try:
@@ -521,6 +523,17 @@ class Trainer:
                 graph = module.__dict__.get("graph") if training else None
                 if graph is not None:
                     graph.forget_folded()
+
+    def _all_modules(self) -> list[torch.nn.Module]:
+        """`modules()`, found once for as long as nothing changes; layers say when, other modules do not."""
+        mark = changes.mark()
+        found: tuple[Any, list[torch.nn.Module]] | None = self.__dict__.get("_modules_found")
+        if found is not None and found[0] is mark:
+            return found[1]
+        modules = list(self.modules())  # type: ignore[attr-defined]
+        is_told = all(isinstance(module, Layer) for module in modules)
+        self.__dict__["_modules_found"] = (mark, modules) if is_told else None
+        return modules
 
     def _callback_list(
         self, callbacks: Any, verbose: str | int, epochs: int, steps: int | None, add_history: bool = False
