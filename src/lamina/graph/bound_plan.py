@@ -37,8 +37,7 @@ class _Buffers:
             if size >= count:
                 del self._free[place]
                 return buffer
-        with torch.inference_mode(False):  # a later run outside it writes there, too
-            return torch.empty(count, dtype=torch.uint8)
+        return torch.empty(count, dtype=torch.uint8)
 
     def give(self, buffer: torch.Tensor) -> None:
         insort(self._free, (buffer.numel(), id(buffer), buffer))
@@ -54,7 +53,8 @@ class BoundPlan(Plan):
         self._buffer_of: dict[int, torch.Tensor] = {}
         self._lock = Lock()
         self._execute = onednn.execute()
-        outputs = super().make([value.contiguous() for value in values])
+        with torch.inference_mode(False), torch.no_grad():  # a run outside it writes into what is made here, too
+            outputs = super().make([value.contiguous() for value in values])
         del self._buffers, self._buffer_of, self._stays
         return outputs
 
