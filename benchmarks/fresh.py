@@ -69,7 +69,10 @@ def memory(engine: str, work, **options) -> dict[str, float]:
 
     module = engine_module(engine)
     if engine == "lamina":
-        _ = module.applications.ResNet50, module.layers.Dense  # its import leaves torch for later; compared is what follows
+        _ = (
+            module.applications.ResNet50,
+            module.layers.Dense,
+        )  # its import leaves torch for later; compared is what follows
     imported = resident()
     work(engine, **options)
     return {"value": resident("VmHWM") - imported, "imported": imported}

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 
 from lamina.base import names
+from lamina.engine import changes
 from lamina.engine.budget import current_budget
 from lamina.engine.device import current_device
 from lamina.engine.dtypes import standardize_dtype, torch_dtype
 from lamina.engine.layout import copy_into, in_logical_order
 
 Initializer = Callable[..., Any]
+
+_DATA: Any = torch.Tensor.data
 
 
 class Variable(torch.nn.Parameter):
@@ -183,6 +186,16 @@ class Variable(torch.nn.Parameter):
         else:
             twin = self.like(_empty(tuple(self.shape), self.dtype, self.memory_order, current_device()))
         torch.utils.swap_tensors(self, twin)
+
+    @property
+    def data(self) -> torch.Tensor:
+        """The numbers without their history, as of any tensor; another tensor may be put in their place."""
+        return _DATA.__get__(self)  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, value: torch.Tensor) -> None:
+        _DATA.__set__(self, value)
+        changes.note()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         if id(self) not in memo:

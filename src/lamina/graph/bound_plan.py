@@ -43,6 +43,20 @@ class _Buffers:
         insort(self._free, (buffer.numel(), id(buffer), buffer))
 
 
+class _Kernels:
+    """Kernels whose memory stays, one behind the other. It holds what they read and write."""
+
+    def __init__(self, kernel: Kernel, made: Made):
+        self.kernels = [(kernel.call, kernel, made)]
+        self._execute = onednn.execute()
+
+    def __call__(self, slots: Slots) -> None:
+        execute = self._execute
+        for call, _, _ in self.kernels:
+            if execute(*call):
+                raise RuntimeError("oneDNN failed.")
+
+
 class BoundPlan(Plan):
     """The kernels for inputs of one shape."""
 
@@ -52,11 +66,21 @@ class BoundPlan(Plan):
         self._buffers = _Buffers()
         self._buffer_of: dict[int, torch.Tensor] = {}
         self._lock = Lock()
-        self._execute = onednn.execute()
         with torch.inference_mode(False), torch.no_grad():  # a run outside it writes into what is made here, too
             outputs = super().make([value.contiguous() for value in values])
+        self._group()
         del self._buffers, self._buffer_of, self._stays
         return outputs
+
+    def _group(self) -> None:
+        """Kernels that follow each other, and nothing in them, as one call."""
+        calls: list[tuple[Callable[[Slots], None], tuple[int, ...]]] = []
+        for run, frees in self.calls:
+            if isinstance(run, _Kernels) and calls and isinstance(calls[-1][0], _Kernels):
+                calls[-1][0].kernels.extend(run.kernels)
+            else:
+                calls.append((run, frees))
+        self.calls = calls
 
     def run(self, values: list[Any]) -> list[Any]:
         with self._lock:
@@ -150,7 +174,7 @@ class BoundPlan(Plan):
         self._emit(self._runner(kernel, made, reads, target), *reads.values(), target)
 
     def _runner(self, kernel: Kernel, made: Made, reads: dict[int, int], target: int) -> Callable[[Slots], None]:
-        execute, call = self._execute, kernel.call
+        bound_run = _Kernels(kernel, made)
         follow = [
             (kernel.memories[role], slot, self._now[slot].shape, self._now[slot].stride())
             for role, slot in reads.items()
@@ -159,10 +183,6 @@ class BoundPlan(Plan):
         result = self._now[target]
         fresh = None if target in self._stays else (result.shape, result.stride(), result.dtype)
         into = kernel.memories[onednn.RESULT]
-
-        def run_bound(slots: Slots, held: Any = (kernel, made)) -> None:
-            if execute(*call):
-                raise RuntimeError("oneDNN failed.")
 
         def run(slots: Slots) -> None:
             for memory, slot, shape, strides in follow:
@@ -175,9 +195,9 @@ class BoundPlan(Plan):
             if fresh is not None:
                 slots[target] = made_now = torch.empty_strided(fresh[0], fresh[1], dtype=fresh[2])
                 into.point_at(made_now.data_ptr())
-            run_bound(slots)
+            bound_run(slots)
 
-        return run if follow or fresh is not None else run_bound
+        return run if follow or fresh is not None else bound_run
 
     # A form each.
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from lamina.engine import changes, onednn
+from lamina.engine.variable import Variable
 from lamina.graph.bound_plan import BoundPlan
 from lamina.graph.folding import Unfolded, joined_units
 from lamina.graph.keras_tensor import KerasTensor
@@ -36,26 +37,30 @@ class FoldedProgram:
         self.count = unfolded.count
         self._layers = list(unfolded.layers.values())
         self._weights = [weight for layer in self._layers for weight in layer.own_weights()]
-        self._numbers, self._changes = self._numbers_now(), self._changes_now()
-        # A hook that is taken away leaves no mark: with hooks, every layer is looked at each time.
-        self._mark = None if any(layer.has_hooks for layer in self._layers) else changes.mark()
+        self._versions, self._places = self._versions_now(), self._places_now()
+        # A hook that is taken away leaves no mark, nor do a plain parameter's numbers: then all is looked at each time.
+        leaves_marks = all(isinstance(weight, Variable) for weight in self._weights)
+        leaves_marks = leaves_marks and not any(layer.has_hooks for layer in self._layers)
+        self._mark = changes.mark() if leaves_marks else None
         self._is_finite = all_finite(self._weights)
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
 
-    def _numbers_now(self) -> tuple[list[int], list[int]]:
+    def _versions_now(self) -> list[int]:
         with torch._C.DisableTorchFunctionSubclass():  # a Variable's attributes take three times as long else
-            return [weight._version for weight in self._weights], [weight.data_ptr() for weight in self._weights]
+            return [weight._version for weight in self._weights]
 
-    def _changes_now(self) -> list[int]:
-        return [layer.changes for layer in self._layers]
+    def _places_now(self) -> list[int]:
+        """Where the weights' numbers lie, and how often layers changed: what leaves a mark when it changes."""
+        pointers = [weight.data_ptr() for weight in self._weights]
+        return pointers + [layer.changes for layer in self._layers]
 
     def is_current(self) -> bool:
-        if self._numbers != self._numbers_now():
+        if self._versions != self._versions_now():
             return False
         now = changes.mark()
         if now is self._mark:
             return True
-        if self._changes != self._changes_now():
+        if self._places != self._places_now():
             return False
         self._mark = self._mark and now
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -471,7 +471,7 @@ class Trainer:
         chain.on_predict_begin()
         results: list[Any] = []
         move = self._mover()
-        with self._mode(training=False), torch.inference_mode() if getattr(self, "built", False) else torch.no_grad():
+        with self._predicting(), torch.inference_mode() if getattr(self, "built", False) else torch.no_grad():
             for step, batch in enumerate(loader):
                 chain.on_predict_batch_begin(step)
                 outputs = self.predict_step(move(batch))
@@ -503,7 +503,7 @@ class Trainer:
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch as NumPy arrays."""
         batch = self._single_batch(x, None, None, None)
-        with self._mode(training=False), torch.no_grad():
+        with self._predicting(), torch.no_grad():
             return tree.map_structure(joined, self.predict_step(batch))
 
     # Helpers.
@@ -512,7 +512,7 @@ class Trainer:
     def _mode(self, training: bool) -> Iterator[None]:
         """The modules' `training` for the block; restored module by module behind it."""
         keep_freed_memory()
-        before = [(module, module.__dict__["training"]) for module in self._all_modules()]
+        before = [(module, module.__dict__["training"]) for module in self._all_modules()[0]]
         for module, _ in before:
             module.__dict__["training"] = training
         try:
@@ -524,16 +524,27 @@ class Trainer:
                 if graph is not None:
                     graph.forget_folded()
 
-    def _all_modules(self) -> list[torch.nn.Module]:
-        """`modules()`, found once for as long as nothing changes; layers say when, other modules do not."""
+    def _predicting(self) -> AbstractContextManager[None]:
+        """`_mode(training=False)` for `predict`, without a look at every layer where all are lamina's own: those are
+        told `training=False` by their call, and read nothing else."""
+        if type(self).predict_step is Trainer.predict_step and self._all_modules()[1]:
+            keep_freed_memory()
+            return nullcontext()
+        return self._mode(training=False)
+
+    def _all_modules(self) -> tuple[list[torch.nn.Module], bool]:
+        """`modules()`, and whether lamina wrote them all; found once for as long as nothing changes. Layers say when,
+        other modules do not."""
         mark = changes.mark()
-        found: tuple[Any, list[torch.nn.Module]] | None = self.__dict__.get("_modules_found")
+        found: tuple[Any, Any] | None = self.__dict__.get("_modules_found")
         if found is not None and found[0] is mark:
-            return found[1]
+            return found[1]  # type: ignore[no-any-return]
         modules = list(self.modules())  # type: ignore[attr-defined]
+        are_ours = all(isinstance(one, Layer) and type(one).__module__.startswith("lamina.") for one in modules)
+        answer = modules, are_ours
         is_told = all(isinstance(module, Layer) for module in modules)
-        self.__dict__["_modules_found"] = (mark, modules) if is_told else None
-        return modules
+        self.__dict__["_modules_found"] = (mark, answer) if is_told else None
+        return answer
 
     def _callback_list(
         self, callbacks: Any, verbose: str | int, epochs: int, steps: int | None, add_history: bool = False
@@ -566,7 +577,9 @@ class Trainer:
 
     def _mover(self) -> Callable[[Any], Any]:
         """Packs a batch as `train_step` gets it, and moves it to where the model's weights lie."""
-        weight = next(self._walk_weights(), None)  # type: ignore[attr-defined]
+        modules, _ = self._all_modules()
+        weights = (weight for module in modules for weight in module._parameters.values() if weight is not None)
+        weight = next(weights, None)
         device = torch.device("cpu") if weight is None else weight.device
         if device.type == "meta":
             raise LaminaError(
