@@ -159,6 +159,16 @@ def combined(name: str, after: Pointwise | None, count: int, dtype: torch.dtype)
     return Made(_fast(description), {onednn.SOURCE: flat, onednn.OTHER: flat, onednn.RESULT: flat})
 
 
+def joined(shapes: Sequence[Shape], dtype: torch.dtype) -> tuple[Made, Shape]:
+    """Tensors end to end along the last axis."""
+    rows, together = prod(shapes[0][:-1]), sum(shape[-1] for shape in shapes)
+    parts = [_image((1, shape[-1], rows, 1), dtype) for shape in shapes]
+    whole = _image((1, together, rows, 1), dtype)
+    layouts = {onednn.joined_role(place): part for place, part in enumerate(parts)}
+    description = onednn.concatenation(parts, 1, whole)
+    return Made(_fast(description), {**layouts, onednn.RESULT: whole}), (*shapes[0][:-1], together)
+
+
 def pool(form: Pool, x: Shape, dtype: torch.dtype) -> tuple[Made, Shape]:
     result: Shape = (*x[:2], *sizes_of(form, x[2:]))
     strides, kernel = [window.stride for window in form.windows], [window.kernel for window in form.windows]

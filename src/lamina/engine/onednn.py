@@ -258,6 +258,13 @@ def binary(name: str, source: Layout, other: Layout, result: Layout, after: Afte
     return Description("dnnl_binary_primitive_desc_create", _engine(), c_int(_BINARIES[name]), *layouts, after.handle)
 
 
+def concatenation(sources: Sequence[Layout], axis: int, result: Layout) -> Description:
+    """Tensors end to end along an axis."""
+    layouts = (c_void_p * len(sources))(*(source.handle for source in sources))
+    places = result.handle, c_int(len(sources)), c_int(axis), layouts
+    return Description("dnnl_concat_primitive_desc_create", _engine(), *places, None)
+
+
 def _reorder(source: Layout, result: Layout) -> Description:
     places = source.handle, _engine(), result.handle, _engine()
     return Description("dnnl_reorder_primitive_desc_create", *places, None)

@@ -257,16 +257,19 @@ class BoundPlan(Plan):
         """A sum or product with axes of 1 that are repeated, by torch's own function, which is the faster one."""
         function = torch.add if isinstance(unit.form, Sum) else torch.mul
         shape = tuple(torch.broadcast_shapes(*(self._now[slot].shape for slot in both)))
-        self._emit_into(unit, both, shape, lambda tensors, into: function(*tensors, out=into))
+        self._emit_into(unit, both, shape, lambda one, other, into: function(one, other, out=into))
 
     def _bind_joined(self, place: int, unit: Unit, form: Joined) -> None:
+        if unit.after is not None or len(set(unit.reads)) < len(unit.reads):
+            raise onednn.Unsupported
         reads = [self._plain(value) for value in unit.reads]
-        tensors = [self._now[slot] for slot in reads]
-        shape = (*tensors[0].shape[:-1], sum(tensor.shape[-1] for tensor in tensors))
-        self._emit_into(unit, reads, shape, lambda tensors, into: torch.cat(tensors, -1, out=into))
+        made, shape = bound.joined([tuple(self._now[slot].shape) for slot in reads], unit.dtype)
+        self._result(unit.made, unit.made, shape, unit.dtype, is_image=False)
+        self._emit_kernel(made, {onednn.joined_role(at): slot for at, slot in enumerate(reads)}, unit.made)
 
-    def _emit_into(self, unit: Unit, reads: list[int], shape: tuple[int, ...], function: Callable[..., Any]) -> None:
+    def _emit_into(self, unit: Unit, both: list[int], shape: tuple[int, ...], function: Callable[..., Any]) -> None:
         """A call of torch's, whose result goes into memory that stays if it can."""
+        one, other = both
         made, after = unit.made, unit.after
         self._result(made, made, shape, unit.dtype, is_image=False)
         fresh = None if made in self._stays else (shape, unit.dtype)
@@ -275,11 +278,11 @@ class BoundPlan(Plan):
             if fresh is not None:
                 slots[made] = torch.empty(fresh[0], dtype=fresh[1])
             into = slots[made]
-            function([slots[index] for index in reads], into)
+            function(slots[one], slots[other], into)
             if after is not None:
                 slots[made] = after.on_fresh(into)
 
-        self._emit(run, *reads, made)
+        self._emit(run, one, other, made)
 
     def _bind_pool(self, place: int, unit: Unit, form: Pool) -> None:
         x = self._image(unit.reads[0], form.data_format)
