@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lamina
+from each_layer import EACH_LAYER, model_around
 from lamina import layers
 from lamina.base.errors import without_shape_warnings
 from lamina.engine.forms import Affine, Convolution, Joined, Sum
@@ -265,6 +266,15 @@ def test_random_graphs(steps, several, seed):
     values = grown(steps)
     model = model_of(values[0], values[1:] if several else values[-1])
     assert_folds_alike(model, (2, 10, 9, 4), seed=seed)
+
+
+@pytest.mark.parametrize("name", EACH_LAYER)
+def test_every_layer(name):
+    build, x = model_around(name, 5)
+    model = build()
+    with torch.no_grad():
+        expected, found = model(x, training=False), model.infer(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 class TestNeverStale:
