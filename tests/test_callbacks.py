@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+import lamina
 from lamina import callbacks
 from lamina.callbacks import Callback, CallbackList, Progbar, ProgbarLogger
 
@@ -494,6 +495,28 @@ def test_bar_is_redrawn_at_most_every_interval(monkeypatch):
     assert text.count("\r") <= durations[0] / 0.05 + 2
 
 
+def test_fit_reads_its_metrics_at_most_ten_times_a_second(monkeypatch):
+    class Counting(lamina.metrics.MeanAbsoluteError):
+        reads = 0
+
+        def result(self):
+            Counting.reads += 1
+            return super().result()
+
+    def action():
+        model = lamina.Sequential([lamina.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=[Counting()])
+        start = time.perf_counter()
+        model.fit(np.ones((2000, 4)), np.ones((2000, 1)), batch_size=1, verbose=1)
+        durations.append(time.perf_counter() - start)
+
+    durations: list[float] = []
+    text = on_terminal(monkeypatch, action)
+    allowed = durations[0] / 0.1 + 3  # the first step's, and those of the epoch's end
+    assert 1 < Counting.reads <= allowed
+    assert text.count("\r") <= allowed
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 90])
 def test_redrawn_line_fits_the_terminal(monkeypatch, columns):
     def action():
@@ -533,7 +556,7 @@ def test_on_a_real_terminal():
     if pid == 0:
         os.environ.pop("COLUMNS", None)
         time.sleep(0.2)  # until the parent has set the size
-        program = "import sys; sys.path.insert(0, sys.argv[1]); import test_callbacks as t; t.fake_fit(1, pause=0.06)"
+        program = "import sys; sys.path.insert(0, sys.argv[1]); import test_callbacks as t; t.fake_fit(1, pause=0.12)"
         os.execv(sys.executable, [sys.executable, "-c", program, os.path.dirname(__file__)])
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
     output = b""

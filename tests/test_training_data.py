@@ -283,6 +283,25 @@ def test_a_loss_of_nan_warns_once_and_terminates_on_demand():
     assert len(history["loss"]) == 1
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_that_is_slow_here_says_so(monkeypatch, policy, fast):
+    monkeypatch.setattr(lamina.training.steps, "multiplies_bfloat16", lambda: fast)
+    model = lamina.Sequential([lamina.layers.Dense(1, dtype=policy)])
+    model.compile("sgd", "mse")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model.fit(X, Y, verbose=0)
+    told = [str(one.message) for one in seen if one.filename == __file__]
+    assert told == ([] if fast or policy == "float32" else [SLOW])
+
+
+SLOW = (
+    "1 of the layers compute in bfloat16, which this processor does not multiply (it has neither avx512_bf16 nor amx): "
+    'training is slower than with the dtype policy "float32".'
+)
+
+
 # Errors, and what they leave as it was.
 
 

@@ -56,7 +56,8 @@ class History(Callback):
 class ProgbarLogger(Callback):
     """Shows the progress of `fit`, `evaluate` and `predict` with a `Progbar`; `params` give verbose, epochs, steps."""
 
-    takes_tensors = True  # at most twenty drawings a second look at the logs
+    takes_tensors = True  # few drawings a second look at the logs
+    interval = 0.1  # least seconds between two of them
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +116,9 @@ class ProgbarLogger(Callback):
     def _reset(self) -> None:
         self._seen = 0
         # The loop's logs are means over the epoch already: nothing is averaged again.
-        self._bar = Progbar(self._steps, verbose=self._verbose, stateless_metrics=()) if self._verbose else None
+        self._bar = None
+        if self._verbose:
+            self._bar = Progbar(self._steps, verbose=self._verbose, interval=self.interval, stateless_metrics=())
 
     def _show(self, batch: int, logs: Logs | None) -> None:
         self._seen = batch + 1

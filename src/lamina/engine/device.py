@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from functools import cache
+
 import torch
 
 from lamina.base.scope import Scoped
@@ -14,6 +17,14 @@ def current_device() -> torch.device:
     if _device.value is not None:
         return _device.value
     return torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; True where nobody knows, as on ARM."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 class device:

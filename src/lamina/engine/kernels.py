@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from lamina.engine.depthwise import depthwise, has_slow_gradients
 from lamina.shapes import TransposedWindow, Window, value_of
 
 Pads = list[tuple[int, int]]
@@ -69,7 +70,10 @@ def convolve(
     if not _symmetric(pads):
         x, pads = pad_spatial(x, pads), [(0, 0)] * len(windows)
     strides, dilations = [window.stride for window in windows], [window.dilation for window in windows]
-    return _CONVOLVE[len(windows)](x, weight, bias, strides, [before for before, _ in pads], dilations, groups)
+    even = [before for before, _ in pads]
+    if has_slow_gradients(x, weight, strides, dilations, groups):
+        return depthwise(x, weight, bias, strides, even)
+    return _CONVOLVE[len(windows)](x, weight, bias, strides, even, dilations, groups)
 
 
 def convolve_transposed(

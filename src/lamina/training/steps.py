@@ -16,6 +16,7 @@ from lamina import callbacks
 from lamina.base import tree
 from lamina.base.errors import outside_frame
 from lamina.callbacks.base import to_python
+from lamina.engine.device import multiplies_bfloat16
 from lamina.engine.variable import Variable
 
 
@@ -74,10 +75,10 @@ def joined(first: Any, *others: Any) -> Any:
 class ResultClock:
     """Says after which steps the metrics' results are computed: after all that somebody looks at.
 
-    A progress bar draws at most every twentieth of a second, so that for it alone most results would be in vain.
+    A progress bar draws at most every tenth of a second, so that for it alone most results would be in vain.
     """
 
-    interval = 0.05
+    interval = callbacks.ProgbarLogger.interval
 
     def __init__(self, chain: callbacks.CallbackList, hook: str):
         listeners = [one for one in chain.callbacks if type(one) not in (callbacks.History, callbacks.ProgbarLogger)]
@@ -110,6 +111,22 @@ def statistics_kept_on_error(model: Any) -> Iterator[None]:
             if id(weight) not in known and isinstance(weight, Variable) and weight.initializer is not None:
                 weight.reinitialize()
         raise
+
+
+def warn_of_slow_bfloat16(model: Any) -> None:
+    """A warning where float32 would be faster: on a processor that has to turn bfloat16 into float32 and back."""
+    if multiplies_bfloat16():
+        return
+    weight = next(iter(model.weights), None)
+    if weight is None or weight.device.type != "cpu":
+        return
+    slow = [layer for layer in model.modules() if getattr(layer, "compute_dtype", None) == "bfloat16"]
+    if slow:
+        warnings.warn(
+            f"{len(slow)} of the layers compute in bfloat16, which this processor does not multiply (it has neither "
+            'avx512_bf16 nor amx): training is slower than with the dtype policy "float32".',
+            stacklevel=outside_frame(),
+        )
 
 
 def warn_of_nan(logs: dict[str, Any], epoch: int, chain: callbacks.CallbackList) -> bool:

@@ -37,6 +37,7 @@ from lamina.training.steps import (
     plain,
     statistics_kept_on_error,
     warn_of_nan,
+    warn_of_slow_bfloat16,
 )
 
 _BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # names whose class the targets decide
@@ -391,7 +392,9 @@ class Trainer:
 
     def _first_step(self, batch: Any, run: Step) -> dict[str, Any]:
         with statistics_kept_on_error(self):
-            return run(batch)
+            logs = run(batch)
+        warn_of_slow_bfloat16(self)
+        return logs
 
     def _result_clock(self, phase: str, chain: Any) -> ResultClock | None:
         """None where a step of the user's own returns what the logs shall hold."""
