@@ -41,6 +41,8 @@ def both(keras):
     found = {"lamina": lamina, "keras": keras}
     for framework in found.values():
         models.own_classes(framework)
+        # Adam makes a whole step of a gradient that is rounding alone: with such weights the two go apart.
+        framework.utils.set_random_seed(1)
     return found
 
 

@@ -149,7 +149,7 @@ def opened_h5(path: Path, archive: zipfile.ZipFile | None = None) -> Iterator[h5
     """
     try:
         with h5py.File(path, "r") if archive is None else h5_member(archive, WEIGHTS) as file:
-            check_h5(file, path)
+            check_h5(file, path, heaps=archive is None)  # a member's were looked at
             yield file
     except Exception as error:
         if not (isinstance(error, OSError) or raised_by_h5py(error)):

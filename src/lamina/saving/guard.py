@@ -136,17 +136,23 @@ def check_heaps(content: bytes | mmap.mmap, path: Path) -> None:
         place = content.find(_HEAP, place + 16)
 
 
+def check_heaps_of(path: Path) -> None:
+    """`check_heaps` for the content of a file."""
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        check_heaps(content, path)
+
+
 def raised_by_h5py(error: BaseException) -> bool:
     """Whether an error began in h5py, which has none of its own for damage: RuntimeError, KeyError, ValueError, …"""
     frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
     return not isinstance(error, LaminaError) and bool(frames) and "h5py" in Path(frames[-1]).parts
 
 
-def check_h5(file: h5py.File, path: Path) -> None:
-    """Errors: those of `_check_objects`; a LaminaError where HDF5 cannot make out what is there."""
+def check_h5(file: h5py.File, path: Path, heaps: bool = True) -> None:
+    """Errors: those of `check_heaps` and `_check_objects`; a LaminaError where HDF5 cannot make out what is there."""
     try:
-        with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            check_heaps(content, path)
+        if heaps:
+            check_heaps_of(path)
         _check_objects(file, path)
     except (LaminaError, OSError):
         raise

@@ -31,16 +31,52 @@ def _plan() -> Any:
     return plan
 
 
+def _with_parents() -> Any:
+    plan = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    plan.set_create_intermediate_group(True)
+    plan.set_char_encoding(h5py.h5t.CSET_UTF8)
+    return plan
+
+
 _PLAN = _plan()
+_WITH_PARENTS = _with_parents()
+_TEXT = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+_TEXT_IN_MEMORY = h5py.h5t.py_create(h5py.string_dtype())
 
 
-def quick_group(group: Any) -> Any:
-    """A group in which arrays are stored quickly; what is no group of h5py stays what it is.
+def names_of_arrays(file: Any) -> list[str]:
+    """The paths of all arrays in an HDF5 file. h5py's own way opens each of them.
 
     >>> from io import BytesIO
     >>> with h5py.File(BytesIO(), "w") as file:
-    ...     quick_group(file.create_group("vars"))["0"] = np.ones((2, 3), "float32")
-    ...     file["vars/0"].shape, str(file["vars/0"].dtype)
-    ((2, 3), 'float32')
+    ...     file["dense/vars/0"] = np.ones(2)
+    ...     names_of_arrays(file)
+    ['dense/vars/0']
     """
-    return _QuickGroup(group.id) if type(group) is h5py.Group else group
+    names: list[str] = []
+
+    def visit(name: bytes, information: Any) -> None:
+        if information.type == h5py.h5o.TYPE_DATASET:
+            names.append(name.decode("utf8", "surrogateescape"))
+
+    h5py.h5o.visit(file.id, visit, info=True)
+    return names
+
+
+def new_group(file: Any, path: str, name: str) -> Any:
+    """A new group with the attribute "name", in which arrays are stored quickly; the file's own if it is not h5py's.
+
+    >>> from io import BytesIO
+    >>> with h5py.File(BytesIO(), "w") as file:
+    ...     new_group(file, "dense/vars", "dense")["0"] = np.ones(2)
+    ...     file["dense/vars"].attrs["name"], file["dense/vars/0"].shape
+    ('dense', (2,))
+    """
+    if type(file) is not h5py.File:
+        group = file.require_group(path)
+        group.attrs["name"] = name
+        return group
+    made = h5py.h5g.create(file.id, path.strip("/").encode(), _WITH_PARENTS)
+    attribute = h5py.h5a.create(made, b"name", _TEXT, h5py.h5s.create(h5py.h5s.SCALAR))
+    attribute.write(np.array(name, dtype=h5py.string_dtype()), mtype=_TEXT_IN_MEMORY)
+    return _QuickGroup(made)

@@ -78,8 +78,9 @@ def kind_of_stored(stored: Any) -> str:
 
 def is_bfloat16(stored: Any) -> bool:
     """Whether an array of HDF5, which lacks bfloat16, holds the two bytes of each number."""
-    noted = getattr(stored, "attrs", {}).get("dtype") == "bfloat16"
-    return stored.dtype.itemsize == 2 and (stored.dtype.kind == "V" or noted)
+    if stored.dtype.itemsize != 2:
+        return False
+    return bool(stored.dtype.kind == "V" or getattr(stored, "attrs", {}).get("dtype") == "bfloat16")
 
 
 def pair_of(layer: Any, variable: Any, stored: Any) -> Pair:

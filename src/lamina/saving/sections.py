@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import h5py
 
-from lamina.saving.guard import check_heaps, contents
+from lamina.saving.guard import check_heaps, check_heaps_of, contents
 
 _CHUNK = 1 << 20  # bytes that are in memory at a time
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # so that the same model gives the same bytes
@@ -164,12 +164,18 @@ def h5_member(archive: zipfile.ZipFile, name: str) -> Iterator[h5py.File]:
         with h5py.File(BytesIO(content), "r") as inside:
             yield inside
         return
-    with archive.open(info) as member:
-        while member.read(_CHUNK):  # compares the checksum at the end
-            pass
+    with archive.open(info) as member, ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(_read_to_its_end, member)  # compares the checksum at the end
+        check_heaps_of(Path(archive.filename or name))
+        checked.result()
     file = archive.fp
     assert file is not None
     file.seek(info.header_offset)
     lengths = struct.unpack("<26x2H", file.read(30))  # of the name and of what follows it
     with h5py.File(Section(file, info.header_offset + 30 + sum(lengths), info.file_size), "r") as inside:
         yield inside
+
+
+def _read_to_its_end(member: IO[bytes]) -> None:
+    while member.read(_CHUNK):
+        pass

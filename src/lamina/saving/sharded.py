@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from lamina.base.errors import LaminaError, UnsafeFileError
 from lamina.saving.files import existing, opened_h5, written_whole
 from lamina.saving.guard import CONFIG_LIMIT, parsed_config
+from lamina.saving.h5_arrays import names_of_arrays
 from lamina.saving.sections import Section, new_h5
 
 _ENDING = ".weights.json"
@@ -191,19 +193,19 @@ class Shards:
     def __contains__(self, path: str) -> bool:
         return any(path in file for file in self._files)
 
+    def names_of_arrays(self) -> list[str]:
+        """The paths of all arrays. Errors: a LaminaError when two shards hold the same one."""
+        names = [name for file in self._files for name in names_of_arrays(file)]
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise LaminaError(f"{self._path} is damaged: two of its shards hold {twice}.")
+        return names
+
     def visititems(self, visit: Callable[[str, Any], Any]) -> None:
-        """As in `h5py`, through all shards. Errors: a LaminaError when two of them hold the same array."""
-        seen: set[str] = set()
-
-        def visit_once(name: str, entry: Any) -> Any:
-            if isinstance(entry, h5py.Dataset):
-                if name in seen:
-                    raise LaminaError(f"{self._path} is damaged: two of its shards hold {name}.")
-                seen.add(name)
-            return visit(name, entry)
-
+        """As in `h5py`, through all shards. Errors: those of `names_of_arrays`."""
+        self.names_of_arrays()
         for file in self._files:
-            file.visititems(visit_once)
+            file.visititems(visit)
 
 
 @contextmanager

@@ -7,19 +7,18 @@ from contextlib import contextmanager, nullcontext
 from pathlib import PurePosixPath
 from typing import Any
 
-import h5py
 import torch
 
 from lamina.layers.layer import Layer
 from lamina.saving.differences import Differences, Place
 from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
 from lamina.saving.guard import check_suffix
-from lamina.saving.h5_arrays import quick_group
+from lamina.saving.h5_arrays import names_of_arrays, new_group
 from lamina.saving.h5_layout import walk
 from lamina.saving.legacy_h5 import is_legacy, read_legacy, write_legacy_weights
 from lamina.saving.pairs import Pair, Value, assign, pair_of, read_all
 from lamina.saving.sections import new_h5
-from lamina.saving.sharded import is_index, new_shards, opened_shards
+from lamina.saving.sharded import Shards, is_index, new_shards, opened_shards
 from lamina.saving.tensors import load_tensors, save_tensors
 
 _OLD_LAYERS = "_layer_checkpoint_dependencies"
@@ -65,19 +64,16 @@ def _needs_built(model: Any, what: str) -> None:
 def write_h5(model: Any, file: Any, optimizer: bool = True) -> None:
     """The layers' weights, and the optimizer's state, in Keras 3's layout."""
     for path, layer in walk(model):
-        store = quick_group(file.require_group(f"{path}/vars"))
         if isinstance(layer, Layer):
-            store.attrs["name"] = layer.name
-            layer.save_own_variables(store)
+            layer.save_own_variables(new_group(file, f"{path}/vars", layer.name))
         else:  # a plain torch module, which Keras's layout has no place for
+            store = file.require_group(f"{path}/vars")
             for key, tensor in layer.state_dict().items():
                 store[key] = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).detach().cpu().numpy()
     used = getattr(model, "optimizer", None) if optimizer else None
     place = "optimizer"
     while used is not None:  # Keras writes the optimizer inside a LossScaleOptimizer once more
-        store = file.require_group(f"{place}/vars")
-        store.attrs["name"] = used.name
-        used.save_own_variables(store)
+        used.save_own_variables(new_group(file, f"{place}/vars", used.name))
         used, place = getattr(used, "inner_optimizer", None), f"{place}/inner_optimizer"
 
 
@@ -184,18 +180,16 @@ def _stored_name(store: Any) -> str:
 
 def _left_over(file: Any, known: set[str]) -> list[Place]:
     """The groups with weights that no layer of the model has. Keras also stores the state of random generators."""
-    found: dict[str, list[Any]] = {}
-
-    def visit(name: str, entry: Any) -> None:
-        group = name.rpartition("/")[0]
+    found: dict[str, list[str]] = {}
+    for name in file.names_of_arrays() if isinstance(file, Shards) else names_of_arrays(file):
+        group, _, key = name.rpartition("/")
         inside = group in known or any(str(above) in known for above in PurePosixPath(group).parents)
-        other = name.startswith("optimizer/") or "seed_generator" in name
-        if isinstance(entry, h5py.Dataset) and not inside and not other:
-            found.setdefault(group, []).append(entry.shape)
-
-    file.visititems(visit)
+        if not inside and not name.startswith("optimizer/") and "seed_generator" not in name:
+            found.setdefault(group, []).append(key)
+    stores = {group: file.get(group or "/") for group in found}
     return [
-        Place(group.removesuffix("/vars"), _stored_name(file.get(group)), shapes) for group, shapes in found.items()
+        Place(group.removesuffix("/vars"), _stored_name(stores[group]), [stores[group][key].shape for key in keys])
+        for group, keys in found.items()
     ]
 
 
