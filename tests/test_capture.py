@@ -15,6 +15,8 @@ import lamina
 from each_layer import EACH_LAYER, model_around
 from lamina import layers, losses, metrics, optimizers, regularizers
 from lamina.training import capture
+from narrow import narrow
+from zoo_parity import MODELS
 
 SAMPLES, BATCH, EPOCHS = 28, 8, 4  # batches of 8, 8, 8 and 4
 
@@ -218,6 +220,34 @@ def test_a_users_optimizer():
 def test_captured_and_eager_agree_on_every_layer(name):
     build, x = model_around(name, SAMPLES)
     same(build, x=x, epochs=3, captured=name != "Lambda")  # a function's Python might do anything
+
+
+def operators():
+    x = layers.Input((4,))
+    one, other = layers.Dense(3)(x), layers.Dense(3, "tanh")(x)
+    return lamina.Model(x, layers.Dense(1)((one + other) * one - 2 * other))
+
+
+def test_captured_and_eager_agree_on_operators():
+    same(operators)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_captured_and_eager_agree_on_every_application(name):
+    results = []
+    for jit_compile in ("auto", False):
+        lamina.utils.set_random_seed(3)
+        model = narrow(name)
+        model.compile(optimizers.SGD(0.01, momentum=0.9), "mse", jit_compile=jit_compile)
+        x, y = numbers(4, *model.input_shape[1:], kind="uniform"), numbers(4, *model.output_shape[1:])
+        scores = [model.train_on_batch(x, y) for _ in range(4)]
+        results.append((scores, everything(model)))
+        assert bool(model.captured_step.fit.shapes) is (jit_compile == "auto"), str(model.captured_step)
+    (scores, state), (plain_scores, plain_state) = results
+    assert len(set(scores)) == 4
+    assert np.array_equal(scores, plain_scores, equal_nan=True)
+    for (place, one), other in zip(state.items(), plain_state.values(), strict=True):
+        assert torch.equal(one.nan_to_num(), other.nan_to_num()), place
 
 
 # Nothing stale.

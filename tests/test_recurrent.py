@@ -198,6 +198,29 @@ def test_a_stateful_model_built_without_memory_has_states_after_it_got_some():
         torch.testing.assert_close(bare(x), model(x))
 
 
+def test_a_mask_goes_where_the_sequences_are(monkeypatch):
+    seen = []
+
+    class Seeing(layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs, mask=None):
+            seen.append(mask.device.type)
+            return inputs
+
+    def run_steps(self, sequences, states, mask, training):
+        seen.append(mask.device.type)
+        return sequences, states
+
+    monkeypatch.setattr(layers.RNN, "_fused_kernel", lambda *_: None)
+    monkeypatch.setattr(layers.RNN, "_run_steps", run_steps)
+    with lamina.device("meta"):  # stands for a card
+        x = torch.empty(2, 4, 3, device="meta")
+        layers.GRU(5, return_sequences=True)(x, mask=torch.ones(2, 4, dtype=torch.bool))
+        layers.TimeDistributed(Seeing())(x, mask=torch.ones(2, 4, dtype=torch.bool))
+    assert seen == ["meta", "meta"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_states_pass_from_an_encoder_to_a_decoder(keras, kind):
     def build(lib):

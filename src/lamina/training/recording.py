@@ -16,11 +16,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _ATEN = torch.ops.aten
+
+
+def _overloads(name: str) -> list[Any]:
+    packet = getattr(_ATEN, name)
+    return [getattr(packet, overload) for overload in packet.overloads()]
+
+
 _SAME_TENSOR = (_ATEN.detach.default, _ATEN.alias.default, _ATEN.lift_fresh.default)
 _OF_SHAPES = tuple(  # what they give depends on the shape of their argument, not on its numbers
     getattr(_ATEN, name).default
     for name in ("ones_like", "zeros_like", "full_like", "new_zeros", "new_ones", "new_full")
 )
+# What they give depends on the types and the form of their arguments.
+_OF_TYPES = tuple(one for name in ("promote_types", "result_type", "can_cast") for one in _overloads(name))
 _READS = ("numpy", "tolist", "__array__", "__dlpack__")  # ways to a tensor's numbers that no operation is called on
 _MOST_CALLS = 20_000
 
@@ -185,6 +194,8 @@ class Recording(TorchDispatchMode):
         kwargs = kwargs or {}
         if operation is _ATEN._local_scalar_dense.default:
             return self._read(args[0], operation(*args))
+        if operation in _OF_TYPES:
+            return operation(*args, **kwargs)
         slots = replaced(list(args), torch.Tensor, self.slot)
         named = {name: replaced(value, torch.Tensor, self.slot) for name, value in kwargs.items()}
         draws = any(isinstance(value, torch.Generator) for value in (*args, *kwargs.values()))

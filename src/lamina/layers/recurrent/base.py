@@ -281,7 +281,7 @@ class RNN(Layer):
         if not self._fits(sequences):  # some kernels of torch would read past the end
             self.shape_rule(Axes(self.axis_names(sequences.dim()), tuple(sequences.shape)))
         states = self._first_states(sequences, initial_state)
-        mask = _step_mask(mask)
+        mask = _step_mask(mask, sequences.device)
         if self.go_backwards:
             sequences, mask = sequences.flip(1), None if mask is None else mask.flip(1)
         self._forget_dropout()
@@ -364,12 +364,12 @@ def _is_own(cell: Any) -> bool:
     return isinstance(cell, RecurrentCell) and type(cell).__module__.startswith("lamina.")
 
 
-def _step_mask(mask: Any) -> torch.Tensor | None:
+def _step_mask(mask: Any, device: torch.device) -> torch.Tensor | None:
     """A mask as booleans (batch, steps)."""
     mask = tree.flatten(mask)[0]
     if mask is None:
         return None
-    mask = torch.as_tensor(mask).bool()
+    mask = torch.as_tensor(mask, device=device).bool()
     return mask.reshape(mask.shape[:2]) if mask.dim() > 2 else mask
 
 

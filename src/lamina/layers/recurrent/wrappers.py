@@ -129,14 +129,14 @@ class TimeDistributed(Wrapper):
                 mend="give a mask (batch, steps), or none",
             )
         if self._step_by_step(training):
-            masks = torch.as_tensor(mask).unbind(1) if takes_mask else [None] * inputs.shape[1]
+            masks = torch.as_tensor(mask, device=inputs.device).unbind(1) if takes_mask else [None] * inputs.shape[1]
             runs = [
                 self.layer(step, **options, **({"mask": own} if takes_mask else {}))
                 for step, own in zip(inputs.unbind(1), masks, strict=True)
             ]
             return tree.map_structure(lambda *steps: torch.stack(steps, dim=1), *runs)
         if takes_mask:
-            options["mask"] = torch.as_tensor(mask).flatten(0, 1)
+            options["mask"] = torch.as_tensor(mask, device=inputs.device).flatten(0, 1)
         outputs = self.layer(inputs.flatten(0, 1), **options)
         return tree.map_structure(lambda one: one.unflatten(0, inputs.shape[:2]), outputs)
 
