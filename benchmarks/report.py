@@ -210,7 +210,7 @@ def text_of(store: Store) -> str:
         ["# Results of `make bench`", "", "Written by the run; `benchmarks/README.md` says what the rows mean."],
         [f"Machine: {machine['processor']}, {machine['processors']} processors, {machine['system']}. Two threads."],
         ["Versions: " + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()) + "."],
-        [f"Matrix products on two threads, the better of torch's and oneDNN's, reach: {rates}."],
+        [f"Matrix products, or convolutions of 3×3 if they reach more, on two threads: {rates}."],
         ["## Medians", "", *table(store)],
         ["## Ratios", "", *ratios(store)],
         ["## `predict_on_batch`", "", *beside(store)],
