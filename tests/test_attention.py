@@ -33,7 +33,7 @@ def pair(name, shapes, **options):
     return mine, theirs, arrays
 
 
-def close(got, expected, tolerance=1e-5):
+def assert_close(got, expected, tolerance=1e-5):
     for one, other in zip(*(x if isinstance(x, tuple) else (x,) for x in (got, expected)), strict=True):
         assert tuple(one.shape) == tuple(other.shape)
         assert one.dtype is other.dtype
@@ -67,7 +67,7 @@ def test_values_gradients_and_weights_are_those_of_keras(name, shapes, options, 
     inputs = [[torch.tensor(array, requires_grad=True) for array in arrays] for _ in range(2)]
     got = mine(*inputs[0], return_attention_scores=scores)
     expected = theirs(*inputs[1], return_attention_scores=scores)
-    close(got, expected)
+    assert_close(got, expected)
     first = (got[0], expected[0]) if scores else (got, expected)
     for output in first:
         (output * torch.from_numpy(sample(tuple(output.shape), seed=9))).sum().backward()
@@ -88,7 +88,7 @@ def test_configs_and_symbolic_shapes(name, shapes, options):
     twin = type(mine).from_config(mine.get_config())
     twin.build_from_config(mine.get_build_config())
     twin.set_weights(mine.get_weights())
-    close(twin(*arrays), mine(*arrays))
+    assert_close(twin(*arrays), mine(*arrays))
     symbols = [lamina.Input(shape[1:]) for shape in shapes]
     for scores in (False, True):
         made = mine(*symbols, return_attention_scores=scores)
@@ -113,7 +113,7 @@ def test_masks(name, options, names, scores):
     mine, theirs, arrays = pair(name, (QUERY, (2, 5, 8)), **options)
     given = {key: MASKS[key] if key == "use_causal_mask" else torch.tensor(MASKS[key]) for key in names}
     call = {**given, "return_attention_scores": scores}
-    close(mine(*arrays, **call), theirs(*arrays, **call))
+    assert_close(mine(*arrays, **call), theirs(*arrays, **call))
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (1, 3, 5), (2, 3, 5), (2, 1, 5), (2, 1, 3, 5), (2, 3, 3, 5), (1, 1, 3, 5)])
@@ -122,7 +122,7 @@ def test_attention_masks_of_every_rank(shape, dtype):
     mine, theirs, arrays = pair(MULTI, (QUERY, VALUE), **SMALL)
     mask = (sample(shape, seed=3) > -0.5).astype(dtype)
     mask[..., 0] = 1
-    close(mine(*arrays, attention_mask=mask), theirs(*arrays, attention_mask=mask))
+    assert_close(mine(*arrays, attention_mask=mask), theirs(*arrays, attention_mask=mask))
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (2, 4, 3, 5), (2, 1, 1, 3, 5)])
@@ -132,14 +132,16 @@ def test_attention_masks_beside_an_axis_that_does_not_attend(shape):
     mask[..., 0] = True
     for scores in (False, True):
         call = {"attention_mask": mask, "return_attention_scores": scores}
-        close(mine(*arrays, **call), theirs(*arrays, **call))
+        assert_close(mine(*arrays, **call), theirs(*arrays, **call))
 
 
 def test_a_query_mask_hides_its_steps_for_groups_as_in_keras():
     mine, theirs, arrays = pair(GROUP, (QUERY, (2, 5, 8)), **GROUPS)
     call = {"query_mask": torch.tensor([[True, True, False], [False, True, True]])}
-    close(mine(*arrays, **call), theirs(*arrays, **call))
-    close(mine(*arrays, **call, return_attention_scores=True), theirs(*arrays, **call, return_attention_scores=True))
+    assert_close(mine(*arrays, **call), theirs(*arrays, **call))
+    assert_close(
+        mine(*arrays, **call, return_attention_scores=True), theirs(*arrays, **call, return_attention_scores=True)
+    )
 
 
 def test_a_query_that_sees_nothing():
@@ -147,7 +149,7 @@ def test_a_query_that_sees_nothing():
         mine, theirs, arrays = pair(MULTI, (QUERY, QUERY), **options)
         mask = np.ones((2, 3, 3), bool)
         mask[0, 1] = False
-        close(mine(*arrays, attention_mask=mask), theirs(*arrays, attention_mask=mask))
+        assert_close(mine(*arrays, attention_mask=mask), theirs(*arrays, attention_mask=mask))
 
 
 # Keras warns of its own projections.
@@ -168,7 +170,7 @@ def test_masks_come_with_embeddings_and_go_on(keras, name, options, named):
         models.append(library.Model(words, [attended, library.layers.GlobalAveragePooling1D()(attended)]))
     models[0].set_weights(models[1].get_weights())
     for got, expected in zip(models[0](rows), models[1](rows), strict=True):
-        close(got, expected)
+        assert_close(got, expected)
 
 
 PLAIN = [
@@ -205,8 +207,10 @@ def test_plain_masks_and_scores(name, options, causal, which):
     masks = [torch.tensor([[True, True, False], [True, False, False]]), torch.zeros(2, 5, dtype=torch.bool)]
     masks[1][0, 1:4] = True
     call = {"mask": [m if w else None for m, w in zip(masks, which, strict=True)], "use_causal_mask": causal}
-    close(mine(arrays, **call), theirs(arrays, **call))
-    close(mine(arrays, return_attention_scores=True, **call), theirs(arrays, return_attention_scores=True, **call))
+    assert_close(mine(arrays, **call), theirs(arrays, **call))
+    assert_close(
+        mine(arrays, return_attention_scores=True, **call), theirs(arrays, return_attention_scores=True, **call)
+    )
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -215,7 +219,7 @@ def test_dropout_leaves_the_mean_and_only_training_has_it(seed):
     attentions = [layers.MultiHeadAttention(2, 4, dropout=0.5, seed=seed), layers.Attention(dropout=0.5, seed=seed)]
     for attention, inputs in zip(attentions, [(x, x), ([x, x],)], strict=True):
         still = attention(*inputs)
-        close(attention(*inputs), still)
+        assert_close(attention(*inputs), still)
         moved = attention(*inputs, training=True)
         assert not torch.equal(moved, still)
         np.testing.assert_allclose(moved.mean(1).detach(), still.mean(1).detach(), rtol=0.05, atol=0.02)
@@ -242,7 +246,7 @@ def test_mixed_precision(name, options):
     mine, theirs, arrays = pair(name, (QUERY, QUERY), dtype="mixed_bfloat16", **options)
     for scores in (False, True):
         call = {"return_attention_scores": scores}
-        close(mine(*arrays, **call), theirs(*arrays, **call), tolerance=2e-2)
+        assert_close(mine(*arrays, **call), theirs(*arrays, **call), tolerance=2e-2)
     assert {str(weight.dtype) for weight in mine.weights} == {"torch.float32"}
 
 
@@ -279,7 +283,9 @@ def test_fit_follows_keras(keras):
         model.compile("adam", "mse")
         histories.append(model.fit(x, y, batch_size=16, epochs=3, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(histories[0], histories[1], rtol=1e-4)
-    close(torch.as_tensor(models[0].predict(x, verbose=0)), torch.as_tensor(models[1].predict(x, verbose=0)), 1e-3)
+    assert_close(
+        torch.as_tensor(models[0].predict(x, verbose=0)), torch.as_tensor(models[1].predict(x, verbose=0)), 1e-3
+    )
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
@@ -295,7 +301,7 @@ def test_files_go_both_ways(keras, tmp_path, suffix):
             model.save_weights(path)
             read = block(reader, **options)
             read.load_weights(path)
-        close(torch.as_tensor(read.predict(x, verbose=0)), torch.as_tensor(model.predict(x, verbose=0)), 1e-5)
+        assert_close(torch.as_tensor(read.predict(x, verbose=0)), torch.as_tensor(model.predict(x, verbose=0)), 1e-5)
 
 
 def test_flash_attention_is_a_choice_of_the_kernel():
@@ -305,7 +311,7 @@ def test_flash_attention_is_a_choice_of_the_kernel():
     without = layers.MultiHeadAttention(2, 4, flash_attention=False)
     without(x, x)
     without.set_weights(free.get_weights())
-    close(without(x, x), expected)
+    assert_close(without(x, x), expected)
     with pytest.raises(ValueError, match="dropout=0 only"):
         layers.MultiHeadAttention(2, 4, flash_attention=True, dropout=0.1)
     with pytest.raises(ValueError, match="never holds the scores"):
