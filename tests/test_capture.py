@@ -12,68 +12,32 @@ import pytest
 import torch
 
 import lamina
+from captured_training import (
+    BATCH,
+    BINARY,
+    CHANGES,
+    CLASSES,
+    LAYERS,
+    ONE_HOT,
+    OPTIMIZERS,
+    SAMPLES,
+    X,
+    assert_same_state,
+    dense,
+    everything,
+    numbers,
+    trained,
+)
 from each_layer import EACH_LAYER, model_around
-from lamina import layers, losses, metrics, optimizers, regularizers
+from lamina import layers, losses, metrics, optimizers
 from lamina.training import capture
 from narrow import narrow
 from zoo_parity import MODELS
-
-SAMPLES, BATCH, EPOCHS = 28, 8, 4  # batches of 8, 8, 8 and 4
 
 
 @pytest.fixture(autouse=True)
 def captures_soon(monkeypatch):
     monkeypatch.setattr(capture, "_WARM_STEPS", {True: 1, "auto": 1})
-
-
-def numbers(*shape, seed=0, kind="normal"):
-    generator = torch.Generator().manual_seed(seed)
-    if kind == "normal":
-        return torch.randn(shape, generator=generator)
-    if kind == "uniform":
-        return torch.rand(shape, generator=generator)
-    return torch.randint(0, kind, shape, generator=generator)
-
-
-def dense(*between, units=1, activation="sigmoid", width=4, **options):
-    return lamina.Sequential(
-        [
-            layers.Input((width,)),
-            layers.Dense(6, activation="relu", **options),
-            *between,
-            layers.Dense(units, activation),
-        ]
-    )
-
-
-X, BINARY = numbers(SAMPLES, 4), numbers(SAMPLES, 1, kind=2).float()
-CLASSES, ONE_HOT = numbers(SAMPLES, kind=3), torch.nn.functional.one_hot(numbers(SAMPLES, kind=3), 3).float()
-
-
-def everything(model):
-    """All that training changes, by name."""
-    tensors = {f"weight {i} {weight.path}": weight for i, weight in enumerate(model.weights)}
-    tensors |= {f"optimizer {i}": variable for i, variable in enumerate(model.optimizer.variables)}
-    found = [variable for metric in model.metrics for variable in metric.variables]
-    tensors |= {f"metric {i}": variable for i, variable in enumerate(found)}
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def trained(build, jit_compile, x=X, y=BINARY, compiled=None, epochs=EPOCHS, **fit):
-    """A model after training, its history, what is in it, and the next random number."""
-    lamina.utils.set_random_seed(3)
-    model = build()
-    settings = {"optimizer": "adam", "loss": "mse", **(compiled() if compiled else {})}
-    model.compile(**settings, jit_compile=jit_compile)
-    history = model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0, **fit).history
-    scores = model.evaluate(x, y, batch_size=BATCH, verbose=0)
-    return model, history, everything(model), scores, torch.rand(())
-
-
-def assert_same_state(state, other):
-    """To the bit; NaN is NaN."""
-    for (name, one), two in zip(state.items(), other.values(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 def assert_same(build, captured=True, **options):
@@ -93,22 +57,6 @@ def test_a_perceptron_is_captured_for_both_sizes_of_batches():
     assert model.captured_step.fit.shapes == ["(8, 4), (8, 1)", "(4, 4), (4, 1)"]
     assert model.captured_step.evaluate.reason is None
     assert "captured" in str(model.captured_step)
-
-
-LAYERS = {
-    "dropout": lambda: dense(layers.Dropout(0.5)),
-    "dropout with a seed": lambda: dense(layers.Dropout(0.5, seed=5)),
-    "noise shape": lambda: dense(layers.Dropout(0.5, noise_shape=(None, 1))),
-    "noises": lambda: dense(layers.GaussianNoise(0.1, seed=1), layers.GaussianDropout(0.2), layers.AlphaDropout(0.1)),
-    "batch normalization": lambda: dense(layers.BatchNormalization()),
-    "frozen statistics": lambda: dense(layers.BatchNormalization(trainable=False)),
-    "layer normalization": lambda: dense(layers.LayerNormalization()),
-    "regularizers": lambda: dense(kernel_regularizer="l2", bias_regularizer=regularizers.L1L2(0.1, 0.1)),
-    "activity": lambda: dense(layers.ActivityRegularization(0.01, 0.01), activity_regularizer="l1"),
-    "constraints": lambda: dense(kernel_constraint="non_neg", bias_constraint="max_norm"),
-    "mixed_bfloat16": lambda: dense(layers.Dropout(0.5, dtype="mixed_bfloat16"), dtype="mixed_bfloat16"),
-    "float64": lambda: dense(dtype="float64"),
-}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -183,29 +131,6 @@ def test_class_weights_and_validation():
     assert_same(lambda: dense(units=3, activation="softmax"), y=CLASSES, compiled=compiled, **options)
 
 
-OPTIMIZERS = {
-    "sgd": lambda: optimizers.SGD(0.1),
-    "nesterov": lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True),
-    "amsgrad": lambda: optimizers.Adam(0.01, amsgrad=True),
-    "adamw": lambda: optimizers.AdamW(0.01),
-    "rmsprop": lambda: optimizers.RMSprop(0.01, weight_decay=0.1),
-    "nadam": lambda: optimizers.Nadam(0.01),
-    "adamax": lambda: optimizers.Adamax(0.01),
-    "lion": lambda: optimizers.Lion(0.01),
-    "adagrad": lambda: optimizers.Adagrad(0.01),
-    "adadelta": lambda: optimizers.Adadelta(1.0),
-    "ftrl": lambda: optimizers.Ftrl(0.01),
-    "clipnorm": lambda: optimizers.Adam(0.01, clipnorm=0.01),
-    "clipvalue": lambda: optimizers.Adam(0.01, clipvalue=0.001),
-    "global_clipnorm": lambda: optimizers.SGD(0.1, global_clipnorm=0.01),
-    "averages": lambda: optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
-    "accumulation": lambda: optimizers.Adam(0.01, gradient_accumulation_steps=3),
-    "loss scale factor": lambda: optimizers.Adam(0.01, loss_scale_factor=8.0),
-    "schedule": lambda: optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
-    "loss scale": lambda: optimizers.LossScaleOptimizer(optimizers.Adam(0.01), dynamic_growth_steps=3),
-}
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name):
     assert_same(dense, compiled=lambda: {"optimizer": OPTIMIZERS[name]()})
@@ -266,19 +191,6 @@ def changed_between(change, build=dense, compiled=None):
         assert bool(model.captured_step.fit.shapes) is (jit_compile == "auto")
     for (name, one), other in zip(results[0].items(), results[1].values(), strict=True):
         assert torch.equal(one, other), name
-
-
-def set_attribute(index, name, value):
-    return lambda model: setattr(model.layers[index], name, value)
-
-
-CHANGES = {
-    "rate": set_attribute(1, "rate", 0.1),
-    "learning rate": lambda model: setattr(model.optimizer, "learning_rate", 0.5),
-    "weights": lambda model: model.set_weights([np.ones_like(weight) for weight in model.get_weights()]),
-    "another tensor": lambda model: setattr(model.layers[0].kernel, "data", torch.ones(4, 6)),
-    "regularizer": lambda model: setattr(model.layers[0].kernel, "regularizer", regularizers.L2(0.5)),
-}
 
 
 @pytest.mark.parametrize("name", CHANGES)

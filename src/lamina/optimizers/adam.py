@@ -49,7 +49,7 @@ class Adam(TwoMoments):
     array([0.9], dtype=float32)
     """
 
-    _decays_in_step = True
+    _takes_rate_on_device = True
 
     def __init__(
         self,
@@ -67,25 +67,28 @@ class Adam(TwoMoments):
         super()._make_slots(variables)
         self._largest = self.add_optimizer_variables(variables, "velocity_hat") if self.amsgrad else []
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _rate_in_step(self, rate: float) -> float:
         step = self._steps_made() + 1
-        fused = torch._fused_adamw_ if decay else torch._fused_adam_
-        count = torch.full((), float(step), dtype=torch.float32, device=variables[0].device)
+        return rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: Any) -> None:
+        # The kernel corrects for the number of steps by itself, with epsilon in another place; after endless steps it
+        # does not, and the rate that is given here does it.
+        endless = torch.full((), math.inf, dtype=torch.float32, device=variables[0].device)
         slots = [pick(one, indices) for one in (self._first, self._second, self._largest) if one]
         variables, gradients, first, second, *largest = in_memory_order(variables, gradients, *slots)
-        fused(
+        torch._fused_adam_(
             variables,
             gradients,
             first,
             second,
             largest[0] if largest else [],
-            [count] * len(variables),
+            [endless] * len(variables),
             lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
-            weight_decay=decay,
-            # The kernel adds epsilon after dividing sqrt(v) by this root, the formula above before.
-            eps=self.epsilon / math.sqrt(1 - self.beta_2**step),
+            weight_decay=0.0,
+            eps=self.epsilon,
             amsgrad=self.amsgrad,
             maximize=False,
         )
@@ -132,7 +135,7 @@ class Adamax(TwoMoments):
 
     _slots = ("momentum", "norm")
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         first, largest = pick(self._first, indices), pick(self._second, indices)
         torch._foreach_lerp_(first, gradients, 1 - self.beta_1)
         torch._foreach_mul_(largest, self.beta_2)
@@ -166,7 +169,7 @@ class Nadam(TwoMoments):
     def _u(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * 0.96**step)
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         step, product = self._steps_made() + 1, float(self._product)
         first, second = pick(self._first, indices), pick(self._second, indices)
         torch._foreach_lerp_(first, gradients, 1 - self.beta_1)
@@ -206,7 +209,7 @@ class Lion(Optimizer):
     def _make_slots(self, variables: list[Variable]) -> None:
         self._momentums = self.add_optimizer_variables(variables, "momentum")
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         momentums = pick(self._momentums, indices)
         directions = torch._foreach_lerp(momentums, gradients, 1 - self.beta_1)
         torch._foreach_sign_(directions)

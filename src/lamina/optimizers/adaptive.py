@@ -46,7 +46,7 @@ class RMSprop(Optimizer):
         self._momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum > 0 else []
         self._means = self.add_optimizer_variables(variables, "average_gradient") if self.centered else []
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         velocities = pick(self._velocities, indices)
         torch._foreach_mul_(velocities, self.rho)
         torch._foreach_addcmul_(velocities, gradients, gradients, 1 - self.rho)
@@ -94,7 +94,7 @@ class Adagrad(Optimizer):
         start = Constant(self.initial_accumulator_value)
         self._sums = self.add_optimizer_variables(variables, "accumulator", start)
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         sums = pick(self._sums, indices)
         torch._foreach_addcmul_(sums, gradients, gradients)
         roots = torch._foreach_add(sums, self.epsilon)
@@ -127,7 +127,7 @@ class Adadelta(Optimizer):
         slots = ("accumulated_grad", "accumulated_delta_var")
         self._gradients, self._deltas = self.add_optimizer_variables(variables, slots)
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         squares, deltas = pick(self._gradients, indices), pick(self._deltas, indices)
         torch._foreach_mul_(squares, self.rho)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - self.rho)
@@ -186,7 +186,7 @@ class Ftrl(Optimizer):
             self._sums.append(self.add_variable_from_reference(variable, "accumulator", start))
             self._linear.append(self.add_variable_from_reference(variable, "linear"))
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float) -> None:
         power, l1 = -self.learning_rate_power, self.l1_regularization_strength
         sums, linear = pick(self._sums, indices), pick(self._linear, indices)
         before = torch._foreach_pow(sums, power)

@@ -69,7 +69,7 @@ class Optimizer(Configurable):
         if cls.__module__.startswith("lamina.") and "__init__" in vars(cls):
             cls.__init__ = accept_old_spellings(vars(cls)["__init__"])  # type: ignore[method-assign]
 
-    _decays_in_step = False  # whether `_step` applies the weight decay itself
+    _takes_rate_on_device = False  # whether `_step` takes its rate as a tensor of the weights' device, too
 
     def __init__(
         self,
@@ -345,9 +345,7 @@ class Optimizer(Configurable):
 
     def _apply(self, indices: list[int], gradients: Tensors, trainable_variables: Sequence[Variable]) -> None:
         """One step with gradients of the variables' layouts."""
-        if self.loss_scale_factor is not None:
-            gradients = _scaled(gradients, 1 / self.loss_scale_factor)
-        accumulated = self._accumulate(indices, gradients)
+        accumulated = self._accumulate(indices, self._unscaled(gradients))
         if accumulated is not None:
             self._update(indices, self._clip(accumulated))
         if self.use_ema:
@@ -355,8 +353,14 @@ class Optimizer(Configurable):
         for variable in trainable_variables:
             if variable.constraint is not None:
                 variable.copy_(variable.constraint(variable))
-        torch.autograd.graph.increment_version(list(trainable_variables))  # torch's fused kernels leave that out
+        self._count_step(trainable_variables)
+
+    def _count_step(self, changed: Sequence[Tensor]) -> None:
+        torch.autograd.graph.increment_version(list(changed))  # torch's fused kernels leave that out
         self._iterations.fill_(int(self._iterations) + 1)  # a fifth of what adding costs
+
+    def _unscaled(self, gradients: Tensors) -> Tensors:
+        return gradients if self.loss_scale_factor is None else _scaled(gradients, 1 / self.loss_scale_factor)
 
     def prepared(self, grads: Sequence[Tensor | None], variables: Sequence[Variable]) -> Prepared | None:
         """`apply` for gradients like these of these variables, step after step; None where only `apply` will do.
@@ -424,29 +428,37 @@ class Optimizer(Configurable):
             norms = [total.to(gradient) for gradient in gradients]
         return [gradient * (limit / norm.clamp_min(limit)) for gradient, norm in zip(gradients, norms, strict=True)]
 
-    def _update(self, indices: list[int], gradients: Tensors) -> None:
-        """One `_step` for each device, dtype and kind of decay."""
+    def _numbers(self) -> tuple[float, float]:
+        """What changes from step to step: the rate that `_step` gets, and the part of a variable that decay leaves."""
         rate = self._current_rate()
+        return self._rate_in_step(rate), 1 - float(self.weight_decay or 0.0) * rate
+
+    def _rate_in_step(self, rate: float) -> float:
+        """The rate that `_step` gets, where it is not the learning rate."""
+        return rate
+
+    def _update(self, indices: list[int], gradients: Tensors, numbers: Sequence[Any] | None = None) -> None:
+        """One `_step` for each device, dtype and kind of decay. `numbers`: those of `_numbers`, or tensors of them."""
+        rate, kept = self._numbers() if numbers is None else numbers
         groups: dict[Any, tuple[list[int], Tensors]] = {}
         if self._is_one_group:
             groups[self._group_keys[0]] = (indices, gradients)
         else:
             for index, gradient in zip(indices, gradients, strict=True):
-                numbers, members = groups.setdefault(self._group_keys[index], ([], []))
-                numbers.append(index)
+                places, members = groups.setdefault(self._group_keys[index], ([], []))
+                places.append(index)
                 members.append(gradient)
         self._before_step()
-        for (_, _, decays), (numbers, members) in groups.items():
-            variables: Tensors = [self._trainable_variables[index] for index in numbers]
-            decay = float(self.weight_decay or 0.0) if decays else 0.0
-            if decay and not self._decays_in_step:
-                torch._foreach_mul_(variables, 1 - decay * rate)
-            self._step(numbers, variables, members, rate, decay)
+        for (_, _, decays), (places, members) in groups.items():
+            variables: Tensors = [self._trainable_variables[index] for index in places]
+            if decays and self.weight_decay:
+                torch._foreach_mul_(variables, kept)
+            self._step(places, variables, members, rate)
 
     def _before_step(self) -> None:
         """What a subclass computes once a step, for all groups."""
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: Any) -> None:
         """Changes variables of one device and dtype in place. `indices` tells where their slots are."""
         for index, gradient in zip(indices, gradients, strict=True):
             self.update_step(gradient, self._trainable_variables[index], rate)
@@ -513,14 +525,47 @@ class Prepared:
         own = vars(self._optimizer)
         return optimizer is self._optimizer and all(own.get(name) is value for name, value in self._lists.items())
 
-    def __call__(self, gradients: Tensors) -> None:
-        """One step; to be called without autograd."""
+    def _on_bare_tensors(self, function: Callable[..., None], *arguments: Any) -> None:
         own = vars(self._optimizer)
         own.update(self._bare)
         try:
-            self._optimizer._apply(self._indices, gradients, self._variables)
+            function(*arguments)
         finally:
             own.update(self._lists)
+
+    def __call__(self, gradients: Tensors) -> None:
+        """One step; to be called without autograd."""
+        self._on_bare_tensors(self._optimizer._apply, self._indices, gradients, self._variables)
+
+    # The same step in two halves, for a device that repeats its half by itself.
+
+    def why_not_halved(self) -> str | None:
+        """What of this step is Python's in a way that cannot be taken out of it; None where nothing is."""
+        optimizer = self._optimizer
+        name = type(optimizer).__name__
+        if not optimizer._takes_rate_on_device:
+            return f"the step of {name} takes its numbers from Python"
+        if optimizer.gradient_accumulation_steps or optimizer.use_ema:
+            return f"{name} accumulates gradients or averages weights, and counts the steps for it"
+        if any(variable.constraint is not None for variable in self._variables):
+            return "weights have constraints"
+        if any(variable.dtype is torch.float64 for variable in self._variables):
+            return "weights are float64, and the learning rate on a device is float32"
+        return None
+
+    def numbers(self) -> tuple[float, float]:
+        """What the next `change` shall be given, as tensors of the device."""
+        return self._optimizer._numbers()
+
+    def change(self, gradients: Tensors, numbers: Sequence[Tensor]) -> None:
+        """The device's half: changes the variables and slots, and reads nothing back."""
+        optimizer = self._optimizer
+        clipped = optimizer._clip(optimizer._unscaled(gradients))
+        self._on_bare_tensors(optimizer._update, self._indices, clipped, numbers)
+
+    def count(self) -> None:
+        """Python's half."""
+        self._optimizer._count_step(self._variables)
 
 
 def pick(slots: Sequence[Variable], indices: list[int]) -> Tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 
@@ -26,6 +26,8 @@ class SGD(Optimizer):
     array([0.75], dtype=float32)
     """
 
+    _takes_rate_on_device = True
+
     def __init__(
         self,
         learning_rate: LearningRate = 0.01,
@@ -42,12 +44,12 @@ class SGD(Optimizer):
     def _make_slots(self, variables: list[Variable]) -> None:
         self.momentums = self.add_optimizer_variables(variables, "momentum") if self.momentum else []
 
-    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: float, decay: float) -> None:
+    def _step(self, indices: list[int], variables: Tensors, gradients: Tensors, rate: Any) -> None:
         # With momentum the kernel computes b = momentum * b + (1 - dampening) * g and w -= lr * b. In the formula above
         # the learning rate belongs into m: so g is negated (maximize) and scaled by the dampening, and w -= -1 * b.
-        # Nesterov's form uses g once more, so there g is scaled before.
+        # Nesterov's form uses g once more, and a dampening is a number of Python's: there g is scaled before.
         dampening = 0.0
-        if self.nesterov and self.momentum:
+        if self.momentum and (self.nesterov or isinstance(rate, torch.Tensor)):
             gradients = list(torch._foreach_mul(gradients, rate))
         elif self.momentum:
             dampening = 1.0 - rate

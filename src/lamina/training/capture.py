@@ -18,6 +18,8 @@ from lamina.base import tree
 from lamina.base.errors import outside_frame
 from lamina.callbacks import CallbackList, History, ProgbarLogger
 from lamina.data.loaders import ArrayLoader
+from lamina.training import cuda_graph
+from lamina.training.cuda_graph import GraphedStep
 from lamina.training.flat_program import FlatProgram, below_autograd
 from lamina.training.purity import Settings, foreign_part, generators_of, hook_on
 from lamina.training.recording import Recording
@@ -39,6 +41,8 @@ class CapturedStep:
         self.phase, self.asked = phase, asked
         self.reason: str | None = None
         self._programs: dict[Any, FlatProgram] = {}
+        self._graphs: dict[Any, GraphedStep] = {}
+        self._pool: Any = None  # the memory that the graphs share
         self._shapes: dict[Any, str] = {}
         self._seen: dict[Any, int] = {}
         self._settings: Settings | None = None
@@ -58,7 +62,10 @@ class CapturedStep:
     def __str__(self) -> str:
         if self._programs:
             sizes = {len(program.calls) for program in self._programs.values()}
-            return f"{self.method}: captured, {max(sizes)} operations a step, for batches of {'; '.join(self.shapes)}."
+            captured = (
+                f"{self.method}: captured, {max(sizes)} operations a step, for batches of {'; '.join(self.shapes)}."
+            )
+            return " ".join(dict.fromkeys([captured, *map(str, self._graphs.values())]))
         if self.reason is not None:
             return f"{self.method}: runs eagerly: {self.reason}."
         return f"{self.method}: not captured yet: that comes after some steps with batches of one shape."
@@ -91,6 +98,8 @@ class CapturedStep:
     def forget(self) -> None:
         """Drops all programs: what they hold is not so any more."""
         self._programs.clear()
+        self._graphs.clear()
+        self._pool = None
         self._shapes.clear()
         self._seen.clear()
         self._settings, self.reason = None, None
@@ -124,19 +133,33 @@ class CapturedStep:
             return self._warm(model, data, eager, key)
         if (self._watches and not self._is_current(model)) or (program.reads and not program.holds()):
             return self._renew(data, eager, key)
+        graph = self._graph_of(key, model.optimizer)
         try:
             with below_autograd():
-                gradients = program.run(*leaves)
+                gradients = (program if graph is None else graph).run(*leaves)
         except (RuntimeError, IndexError, ValueError) as error:
             _explain(model, data, self.phase, error)
             raise
-        if gradients:
-            self._learn(model.optimizer, gradients, program)
-        return {} if model._skips_results else model.get_metrics_result()  # type: ignore[no-any-return]
-
-    def _learn(self, optimizer: Any, gradients: list[Any], program: FlatProgram) -> None:
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.grad = gradient
+        if gradients and (graph is None or not graph.learns):
+            self._learn(model.optimizer, gradients, program)
+        if key not in self._graphs and cuda_graph.has_graphs(leaves[0]):
+            self._pool = self._pool or cuda_graph.new_pool()
+            self._graphs[key] = GraphedStep(program, leaves, program.learn, generators_of(model), self._pool)
+        return {} if model._skips_results else model.get_metrics_result()  # type: ignore[no-any-return]
+
+    def _graph_of(self, key: Any, optimizer: Any) -> GraphedStep | None:
+        """The graph that may run now; one that does not hold any more is given up."""
+        graph = self._graphs.get(key)
+        if graph is None or graph.problem is not None:
+            return None
+        if not graph.holds(optimizer):
+            del self._graphs[key]
+            return None
+        return graph
+
+    def _learn(self, optimizer: Any, gradients: list[Any], program: FlatProgram) -> None:
         step = program.learn
         if step is None or not step.belongs_to(optimizer):
             optimizer.apply(gradients, self._weights)
@@ -153,6 +176,7 @@ class CapturedStep:
         if self._watches:
             self.forget()
         self._programs.pop(key, None)
+        self._graphs.pop(key, None)
         self._shapes.pop(key, None)
         self._renewals += 1
         if self._renewals > _MOST_RENEWALS:

@@ -41,6 +41,9 @@ class FlatProgram:
 
     The first run looks at every operation as it happens: `torch.add` and the like are called faster than the recorded
     overload, and are used where they turn out to be the same operation with the same arguments.
+
+    Attributes: `run`, a function of the inputs; `constants`, the tensors from outside and what was computed once;
+    `devices`, where its results lie, once it has run.
     """
 
     def __init__(self, recording: Recording, outputs: list[torch.Tensor | None]):
@@ -53,6 +56,7 @@ class FlatProgram:
         _mark_what_may_be_overwritten(self.calls, self.outputs)
         used = {slot.index for call in self.calls for slot in call.inputs()}
         self.constants = {index: self.constants[index] for index in self.constants if index in used.union(self.outputs)}
+        self.devices: set[torch.device] = set()  # of the results; known after the first run
         self.run: Callable[..., list[Any]] = self._first_run
         self.learn: Any = None  # the optimizer's step for the gradients that this program gives
 
@@ -100,6 +104,7 @@ class FlatProgram:
             for slot, result in zip(call.outputs, results, strict=True):
                 if slot is not None:
                     values[slot.index] = result
+                    self.devices.add(result.device)
             for index in frees:
                 values.pop(index, None)
         self.run = self._compiled()
