@@ -268,6 +268,32 @@ def test_special_numbers_and_the_optimizer_come_back_as_they_were(tmp_path, name
         assert torch.equal(bits(old), bits(new)), new
 
 
+def test_arrays_that_are_turned_one_after_the_other_are_those_of_the_weights(tmp_path):
+    kernels = [layers.Conv2D(filters, size, name=f"c{filters}") for filters, size in ((4, 3), (32, 3), (2, 1), (33, 2))]
+    model = lamina.Sequential([lamina.Input((16, 16, 3)), *kernels, layers.Flatten(), layers.Dense(2, name="dense")])
+    model.compile("adam", "mse")
+    model.fit(np.ones((2, 16, 16, 3), "float32"), np.ones((2, 2), "float32"), verbose=0)
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive, h5py.File(archive.open("model.weights.h5"), "r") as file:
+        for index, layer in enumerate(kernels):
+            group = file[f"layers/conv2d_{index}/vars" if index else "layers/conv2d/vars"]
+            assert all(np.array_equal(group[str(key)], array) for key, array in enumerate(layer.get_weights()))
+        for index, variable in enumerate(model.optimizer.variables):
+            assert np.array_equal(file[f"optimizer/vars/{index}"], variable.numpy())
+
+
+@pytest.mark.parametrize("place", ["class", "instance"])
+def test_what_saves_by_a_method_of_its_own_is_left_to_do_so(tmp_path, monkeypatch, place):
+    model = small()
+    model.compile("adam", "mse")
+    for thing in (model.layers[0], model.optimizer):  # a method is given the thing itself before the store
+        owner = type(thing) if place == "class" else thing
+        monkeypatch.setattr(owner, "save_own_variables", lambda *given: given[-1].update({"own": np.ones(2)}))
+    model.save_weights(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5", "r") as file:
+        assert list(file["layers/dense/vars"]) == list(file["optimizer/vars"]) == ["own"]
+
+
 # Little memory, and nothing half changed.
 
 

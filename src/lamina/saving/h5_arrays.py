@@ -6,6 +6,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
+
+from lamina.engine.layout import in_logical_order
 
 _TYPES: dict[np.dtype[Any], Any] = {
     np.dtype(name): h5py.h5t.py_create(np.dtype(name), logical=True)
@@ -23,6 +26,34 @@ class _QuickGroup(h5py.Group):  # type: ignore[misc]  # h5py has no types
             return
         space = h5py.h5s.create_simple(value.shape) if value.shape else h5py.h5s.create(h5py.h5s.SCALAR)
         h5py.h5d.create(self.id, name.encode(), kind, space, _PLAN).write(h5py.h5s.ALL, h5py.h5s.ALL, value)
+
+
+class ArrayInTurn:
+    """Tensors as arrays in the order of their axes, one at a time: an array holds until the next one is asked for.
+
+    Convolutions' kernels, which lie otherwise, are turned into one piece of memory. New memory for each takes as long
+    as the turning, and what is freed in between comes apart, so that half the model's size is taken from the system.
+
+    >>> arrays = ArrayInTurn()
+    >>> arrays.of(torch.arange(6.0).view(3, 2).t())
+    array([[0., 2., 4.],
+           [1., 3., 5.]], dtype=float32)
+    """
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.uint8)
+
+    def of(self, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+        data = tensor.detach().cpu()
+        if data.dtype is torch.bfloat16:  # which NumPy lacks
+            data = data.float()
+        return in_logical_order(data, self._empty).numpy()
+
+    def _empty(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        size = shape.numel() * dtype.itemsize
+        if size > len(self._memory):
+            self._memory = torch.empty(size, dtype=torch.uint8, device=device)
+        return self._memory[:size].view(dtype).view(shape)
 
 
 def _plan() -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from lamina.layers.layer import Layer
+from lamina.optimizers.base import Optimizer
 from lamina.saving.differences import Differences, Place
 from lamina.saving.files import WEIGHTS, existing, opened_archive, opened_h5, written_whole
 from lamina.saving.guard import check_suffix
-from lamina.saving.h5_arrays import names_of_arrays, new_group
+from lamina.saving.h5_arrays import ArrayInTurn, names_of_arrays, new_group
 from lamina.saving.h5_layout import walk
 from lamina.saving.legacy_h5 import is_legacy, read_legacy, write_legacy_weights
 from lamina.saving.pairs import Pair, Value, assign, pair_of, read_all
@@ -63,9 +64,11 @@ def _needs_built(model: Any, what: str) -> None:
 
 def write_h5(model: Any, file: Any, optimizer: bool = True) -> None:
     """The layers' weights, and the optimizer's state, in Keras 3's layout."""
+    arrays = ArrayInTurn()
     for path, layer in walk(model):
         if isinstance(layer, Layer):
-            layer.save_own_variables(new_group(file, f"{path}/vars", layer.name))
+            group = new_group(file, f"{path}/vars", layer.name)
+            _write_own(layer, Layer.save_own_variables, layer._own_variables(), group, arrays)
         else:  # a plain torch module, which Keras's layout has no place for
             store = file.require_group(f"{path}/vars")
             for key, tensor in layer.state_dict().items():
@@ -73,8 +76,18 @@ def write_h5(model: Any, file: Any, optimizer: bool = True) -> None:
     used = getattr(model, "optimizer", None) if optimizer else None
     place = "optimizer"
     while used is not None:  # Keras writes the optimizer inside a LossScaleOptimizer once more
-        used.save_own_variables(new_group(file, f"{place}/vars", used.name))
+        group = new_group(file, f"{place}/vars", used.name)
+        _write_own(used, Optimizer.save_own_variables, used.variables, group, arrays)
         used, place = getattr(used, "inner_optimizer", None), f"{place}/inner_optimizer"
+
+
+def _write_own(owner: Any, usual: Any, variables: list[Any], group: Any, arrays: ArrayInTurn) -> None:
+    """`owner.save_own_variables(group)`; where that is the usual one, without new memory for each array."""
+    if getattr(owner.save_own_variables, "__func__", None) is not usual:
+        owner.save_own_variables(group)
+        return
+    for index, variable in enumerate(variables):
+        group[str(index)] = arrays.of(variable)
 
 
 def load_weights(
