@@ -214,6 +214,61 @@ class TestJoining:
         assert_folds_alike(model, (2, 8, 8, 4))
         assert [name for name, *_ in folded(model)] == ["Convolution", "Convolution", "Affine"]
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            *(lambda y: y + 3.0, lambda y: 3 + y, lambda y: y - 0.5, lambda y: 2.0 - y),
+            *(lambda y: y * 0.25, lambda y: -2 * y, lambda y: y / 4, lambda y: (2 * y - 1) / 3 + 1),
+            *(lambda y: lamina.ops.add(y, 3.0), lambda y: layers.ReLU(6.0)(y + 3.0) * (1 / 6)),
+            *(lambda y: 2 * layers.ReLU()(y - 0.1), lambda y: 0.5 * layers.ReLU(2.0)(y * 3)),
+        ],
+    )
+    @pytest.mark.parametrize("make", [lambda: layers.Conv2D(5, 3), lambda: layers.Dense(5)])
+    def test_numbers_go_into_the_weights_before_them(self, make, change):
+        x = lamina.Input((9, 8, 4))
+        model = model_of(x, change(make()(x)))
+        assert_folds_alike(model, (3, 9, 8, 4))
+        assert [name for name, *_ in folded(model)] in (["Convolution"], ["Linear"])
+
+    @pytest.mark.parametrize(
+        ("change", "units"),
+        [
+            (lambda y: layers.ReLU()(y) * -2, ["Convolution", "Affine"]),  # a ReLU is no ReLU of the negative
+            (lambda y: layers.ReLU()(y) * 0, ["Convolution", "Affine"]),
+            (lambda y: layers.ReLU()(y) + 1, ["Convolution", "Affine"]),
+            (lambda y: layers.Activation("tanh")(y) * 2, ["Convolution", "Affine"]),
+            (lambda y: 1 / (y * y + 1), ["Convolution", "NoneType", "Affine", "NoneType"]),
+            (lambda y: y / 0.0, ["Convolution", "NoneType"]),
+            (lambda y: y + float("inf"), ["Convolution", "NoneType"]),
+            (lambda y: y + True, ["Convolution", "NoneType"]),
+            (lambda y: y + np.ones((1, 5), "float32"), ["Convolution", "NoneType"]),
+        ],
+    )
+    def test_what_no_weights_can_take_in(self, change, units):
+        x = lamina.Input((9, 8, 4))
+        model = model_of(x, change(layers.Conv2D(5, 3)(x)))
+        images = torch.randn(3, 9, 8, 4)
+        with torch.no_grad():
+            torch.testing.assert_close(model.infer(images), model(images), rtol=1e-5, atol=1e-6, equal_nan=True)
+        assert [name for name, *_ in folded(model)] == units
+
+    def test_operators_of_two_values(self):
+        x = lamina.Input((9, 8, 4))
+        y = layers.ReLU()(layers.Conv2D(4, 3, padding="same")(x) + x)
+        gate = layers.GlobalAveragePooling2D(keepdims=True)(y)
+        model = model_of(x, (y * layers.Activation("sigmoid")(y) - y) * gate)
+        assert_folds_alike(model, (3, 9, 8, 4))
+        assert folded(model)[0] == ("Convolution", True, True)
+        names = [name for name, *_ in folded(model)[1:]]
+        assert sorted(names) == ["Mean", "NoneType", "NoneType", "Pointwise", "Product"]  # "-", and "*" that repeats
+
+    def test_numbers_of_whole_numbers_and_of_open_features(self):
+        x = lamina.Input((4,), dtype="int32")
+        model = lamina.Model(x, x * 2 + 1)
+        assert model.infer(torch.ones(2, 4, dtype=torch.int32)).tolist() == [[3] * 4] * 2
+        x = lamina.Input((None,))
+        assert lamina.Model(x, x * 2 + 1).infer(torch.ones(1, 3)).tolist() == [[3.0] * 3]
+
     def test_several_inputs_by_name_and_outputs_as_dict(self):
         a, b = lamina.Input((4,), name="a"), lamina.Input((4,), name="b")
         joined = layers.Concatenate()([layers.Dense(4, activation="relu")(a), b])
@@ -226,7 +281,9 @@ class TestJoining:
 
 
 STEPS = st.lists(
-    st.sampled_from("conv strided depthwise norm relu swish pad pool add multiply join gate drop nested".split()),
+    st.sampled_from(
+        "conv strided depthwise norm relu swish pad pool add multiply join gate drop nested plus times capped".split()
+    ),
     min_size=1,
     max_size=9,
 )
@@ -250,6 +307,9 @@ def grown(steps):
             "pad": lambda y: layers.ZeroPadding2D(((0, 1), (1, 0)))(y),
             "pool": lambda y: layers.MaxPooling2D(3, 1, padding="same")(y),
             "add": lambda y, other=partner: layers.Add()([y, other]),
+            "plus": lambda y, other=partner: (y + other) * 0.5 - 1,
+            "times": lambda y, other=partner: 2 * y * layers.Activation("sigmoid")(other),
+            "capped": lambda y: layers.ReLU(6.0)(y + 3.0) / 6,
             "multiply": lambda y, other=partner: layers.Multiply()([y, layers.Activation("sigmoid")(other)]),
             "join": lambda y, other=partner: layers.Concatenate()([other, y]),
             "gate": lambda y: layers.Multiply()([y, layers.GlobalAveragePooling2D(keepdims=True)(y)]),

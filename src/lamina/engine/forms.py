@@ -70,6 +70,14 @@ class Pointwise:
         return self.function(x) if self.in_place is None else self.in_place(x)
 
 
+RELU = Pointwise("relu", torch.relu, torch.relu_)
+
+
+def relu_up_to(most: float) -> Pointwise:
+    """`min(max(x, 0), most)`."""
+    return Pointwise("hardtanh", lambda x: x.clamp(0, most), lambda x: x.clamp_(0, most), (0.0, most))
+
+
 @dataclass(frozen=True)
 class Apply:
     """Any function of one tensor, or of a list of them where it reads several values."""
@@ -156,6 +164,17 @@ def weights_of(form: Convolution | Linear) -> tuple[torch.Tensor, torch.Tensor |
 def composed(first: Affine, second: Affine) -> Affine:
     """Both, one behind the other, as one."""
     return Affine(first.scale * second.scale, torch.addcmul(second.shift, first.shift, second.scale), axis=first.axis)
+
+
+def behind_factor(after: Pointwise, affine: Affine) -> Pointwise | None:
+    """What gives `affine(after(x))` on `affine(x)`: a ReLU, where `affine` multiplies all by one number above 0."""
+    factor = float(affine.scale[0])
+    if not (factor > 0 and bool((affine.scale == factor).all()) and not affine.shift.any()):
+        return None
+    if after.attribute == "relu":
+        return after
+    least, most = after.scalars if after.attribute == "hardtanh" else (None, None)
+    return relu_up_to(most * factor) if least == 0.0 and most is not None else None
 
 
 def sizes_of(form: Convolution | Pool, sizes: Sequence[int]) -> list[int]:

@@ -24,6 +24,7 @@ from lamina.engine.forms import (
     Pool,
     Reshaped,
     Sum,
+    behind_factor,
     composed,
     fits,
     scaled,
@@ -31,6 +32,7 @@ from lamina.engine.forms import (
 from lamina.graph.keras_tensor import KerasTensor
 from lamina.graph.node import Node
 from lamina.graph.program import Step
+from lamina.graph.record import forms_of_function
 
 # What an activation does not join.
 _UNJOINED = Apply | Padding | Pointwise | Pool | Mean | Reshaped
@@ -105,7 +107,8 @@ class Unfolded:
         self.units.append(Unit(reads, makes, 0, None, step=Step(node, numbers)))
 
     def _add_forms(self, node: Node, forms: list[Form], numbers: dict[int, int]) -> None:
-        self._keep(node.operation)
+        if hasattr(node.operation, "own_weights"):
+            self._keep(node.operation)
         dtype = TORCH_DTYPES[node.output_tensors[0].dtype]
         rank = len(node.input_tensors[0].shape)
         reads = [self._in_dtype(numbers[id(tensor)], tensor, dtype) for tensor in node.input_tensors]
@@ -145,17 +148,18 @@ def _options(node: Node) -> bool:
 
 def _forms_of(node: Node) -> list[Form] | None:
     """The forms of a call; None for whatever has none, or is called in another way than its forms mean."""
-    layer = node.operation
-    if not hasattr(layer, "forms_now") or len(node.args) != 1 or _options(node):
+    layer, tensors = node.operation, node.input_tensors
+    if len(node.output_tensors) != 1 or not all(is_float_name(one.dtype) for one in (*tensors, *node.output_tensors)):
         return None
-    tensors = node.input_tensors
+    if not hasattr(layer, "forms_now"):
+        return None if node.kwargs else forms_of_function(layer, node.args, node.output_tensors[0])
+    if len(node.args) != 1 or _options(node):
+        return None
     alone = isinstance(node.args[0], KerasTensor) or (
         isinstance(node.args[0], list | tuple) and all(isinstance(one, KerasTensor) for one in node.args[0])
     )
     same_rank = len({len(tensor.shape) for tensor in tensors}) == 1
-    if not alone or not same_rank or len(node.output_tensors) != 1:
-        return None
-    if not all(is_float_name(tensor.dtype) for tensor in (*tensors, *node.output_tensors)):
+    if not alone or not same_rank:
         return None
     forms: list[Form] | None = layer.forms_now(tensors)
     return forms
@@ -210,7 +214,7 @@ class _Joiner:
         if isinstance(form, Convolution | Pool):
             return self._join_padding(unit, form, before)
         if before.after is not None:
-            return False
+            return isinstance(form, Affine) and self._join_factor(unit, form, before, before.after)
         if isinstance(form, Pointwise) and not isinstance(before.form, _UNJOINED):
             self._replace(before, replace(before, after=form), unit.makes)
             return True
@@ -241,6 +245,16 @@ class _Joiner:
             self._replace(before, replace(before, form=scaled(before.form, form)), unit.makes)
             return True
         return False
+
+    def _join_factor(self, unit: Unit, form: Affine, before: Unit, after: Pointwise) -> bool:
+        """A number that multiplies what comes out of a ReLU can multiply what goes in."""
+        behind = behind_factor(after, form)
+        if behind is None or before.plus is not None or not isinstance(before.form, Convolution | Linear):
+            return False
+        if not fits(before.form, form, unit.rank):
+            return False
+        self._replace(before, replace(before, form=scaled(before.form, form), after=behind), unit.makes)
+        return True
 
     def _join_sum(self, unit: Unit) -> bool:
         """Into the later of the convolutions whose results are added: the other result is there by then."""

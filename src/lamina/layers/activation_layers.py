@@ -10,8 +10,8 @@ from torch.nn import functional
 from lamina import activations
 from lamina.base.errors import ShapeError
 from lamina.base.registry import public
-from lamina.engine.forms import Form
-from lamina.layers.inference import RELU, activation_forms, relu_up_to
+from lamina.engine.forms import RELU, Form, relu_up_to
+from lamina.layers.inference import activation_forms
 from lamina.layers.parts import expect_size, take_parts
 from lamina.layers.same_shape import SameShape, positions
 from lamina.shapes import Axes

@@ -13,18 +13,11 @@ from torch.utils._device import DeviceContext
 
 from lamina import activations
 from lamina.engine import changes
-from lamina.engine.forms import Apply, Form, Pointwise
-
-RELU = Pointwise("relu", torch.relu, torch.relu_)
+from lamina.engine.forms import RELU, Apply, Form, Pointwise, relu_up_to
 
 
 def _silu_(x: torch.Tensor) -> torch.Tensor:
     return functional.silu(x, inplace=True)
-
-
-def relu_up_to(most: float) -> Pointwise:
-    """`min(max(x, 0), most)`."""
-    return Pointwise("hardtanh", lambda x: x.clamp(0, most), lambda x: x.clamp_(0, most), (0.0, most))
 
 
 _POINTWISE: dict[Callable[..., Any], Pointwise | None] = {

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from lamina.base.registry import public
-from lamina.graph.record import op
+from lamina.engine.dtypes import TORCH_DTYPES
+from lamina.engine.forms import Affine, Form, Product, Sum
+from lamina.graph.keras_tensor import KerasTensor
+from lamina.graph.record import op, with_forms
 from lamina.ops.convert import Tensor, as_arithmetic, as_tensor, promote
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def _affine(result: KerasTensor, scale: float, shift: float) -> list[Form] | None:
+    """The form of `x * scale + shift`."""
+    if result.shape[-1] is None:
+        return None
+    kind = torch.promote_types(TORCH_DTYPES[result.dtype], torch.float32)
+    row = torch.ones(result.shape[-1], dtype=kind, device="cpu")
+    return [Affine(row * scale, row * shift, axis=-1)]
+
+
+def _form_of_two(form: Form, x1: Any, x2: Any) -> list[Form] | None:
+    both = isinstance(x1, KerasTensor) and isinstance(x2, KerasTensor)
+    return [form] if both and x1 is not x2 and x1.shape == x2.shape else None
+
+
+def _forms_of_sum(x1: Any, x2: Any, result: KerasTensor) -> list[Form] | None:
+    numbers = [x for x in (x1, x2) if _is_number(x)]
+    return _affine(result, 1.0, numbers[0]) if numbers else _form_of_two(Sum(), x1, x2)
+
+
+def _forms_of_product(x1: Any, x2: Any, result: KerasTensor) -> list[Form] | None:
+    numbers = [x for x in (x1, x2) if _is_number(x)]
+    return _affine(result, numbers[0], 0.0) if numbers else _form_of_two(Product(), x1, x2)
+
+
+def _forms_of_difference(x1: Any, x2: Any, result: KerasTensor) -> list[Form] | None:
+    if _is_number(x2):
+        return _affine(result, 1.0, -x2)
+    return _affine(result, -1.0, x1) if _is_number(x1) else None
+
+
+def _forms_of_quotient(x1: Any, x2: Any, result: KerasTensor) -> list[Form] | None:
+    return _affine(result, 1 / x2, 0.0) if _is_number(x2) and x2 and math.isfinite(1 / x2) else None
 
 
 @public("ops")
 @op
+@with_forms(_forms_of_sum)
 def add(x1: Any, x2: Any) -> Tensor:
     """`x1 + x2`.
 
@@ -24,6 +67,7 @@ def add(x1: Any, x2: Any) -> Tensor:
 
 @public("ops")
 @op
+@with_forms(_forms_of_difference)
 def subtract(x1: Any, x2: Any) -> Tensor:
     """`x1 - x2`.
 
@@ -35,6 +79,7 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 
 @public("ops")
 @op
+@with_forms(_forms_of_product)
 def multiply(x1: Any, x2: Any) -> Tensor:
     """`x1 * x2`.
 
@@ -46,6 +91,7 @@ def multiply(x1: Any, x2: Any) -> Tensor:
 
 @public("ops", "true_divide")
 @op
+@with_forms(_forms_of_quotient)
 def divide(x1: Any, x2: Any) -> Tensor:
     """`x1 / x2`; integers give floats.
 
