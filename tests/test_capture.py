@@ -180,7 +180,7 @@ def test_captured_and_eager_agree_on_every_application(name):
 # Nothing stale.
 
 
-def changed_between(change, build=dense, compiled=None):
+def assert_same_after(change, build=dense, compiled=None):
     """Trains, changes the model, trains on: captured and eagerly."""
     results = []
     for jit_compile in ("auto", False):
@@ -189,13 +189,12 @@ def changed_between(change, build=dense, compiled=None):
         model.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
         results.append(everything(model))
         assert bool(model.captured_step.fit.shapes) is (jit_compile == "auto")
-    for (name, one), other in zip(results[0].items(), results[1].values(), strict=True):
-        assert torch.equal(one, other), name
+    assert_same_state(*results)
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_changes_between_fits(name):
-    changed_between(CHANGES[name], lambda: dense(layers.Dropout(0.4)))
+    assert_same_after(CHANGES[name], lambda: dense(layers.Dropout(0.4)))
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_end"])
@@ -213,7 +212,7 @@ def test_changes_by_callbacks(hook):
 
     setattr(Anneal, hook, change)
     results = [trained(lambda: dense(layers.Dropout(0.6)), jit, callbacks=[Anneal()])[2] for jit in ("auto", False)]
-    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
+    assert_same_state(*results)
 
 
 def test_compile_and_trainable():
@@ -234,7 +233,7 @@ def test_trainable_without_compile():
         model.layers[0].trainable = False
         model.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
         results.append(everything(model))
-    assert all(torch.equal(a, b) for a, b in zip(results[0].values(), results[1].values(), strict=True))
+    assert_same_state(*results)
 
 
 def test_what_changes_at_every_step_is_given_up():
@@ -291,7 +290,7 @@ def test_asked_for_a_users_layer_is_captured():
     model, _, state, *_ = trained(lambda: dense(Twice()), True)
     assert model.captured_step.fit.shapes
     plain = trained(lambda: dense(Twice()), False)[2]
-    assert all(torch.equal(a, b) for a, b in zip(state.values(), plain.values(), strict=True))
+    assert_same_state(state, plain)
 
 
 class Around(lamina.Model):
@@ -339,7 +338,7 @@ def test_asked_for_what_cannot_be_captured_warns(layer, reason):
         model, _, state, *_ = trained(lambda: Around(layer()), True)
     assert reason in model.captured_step.fit.reason
     plain = trained(lambda: Around(layer()), False)[2]
-    assert all(torch.equal(a, b) for a, b in zip(state.values(), plain.values(), strict=True))
+    assert_same_state(state, plain)
 
 
 def test_jit_compile_is_one_of_three():
@@ -375,7 +374,7 @@ def test_an_error_in_a_captured_step_is_the_eager_one():
         messages.append((type(caught.value), str(caught.value)))
         states.append(everything(model))
     assert messages[0] == messages[1]
-    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+    assert_same_state(*states)
 
 
 def test_copies_and_pickles_capture_for_themselves():
@@ -385,7 +384,7 @@ def test_copies_and_pickles_capture_for_themselves():
         twin.compile("sgd", "mse")
         twin.fit(X, BINARY, batch_size=BATCH, epochs=3, verbose=0)
         assert twin.captured_step.fit.shapes
-        assert all(torch.equal(a, b) for a, b in zip(before.values(), everything(model).values(), strict=True))
+        assert_same_state(before, everything(model))
 
 
 def test_programs_are_few_and_freed_with_the_model():

@@ -262,6 +262,27 @@ class TestJoining:
         names = [name for name, *_ in folded(model)[1:]]
         assert sorted(names) == ["Mean", "NoneType", "NoneType", "Pointwise", "Product"]  # "-", and "*" that repeats
 
+    @pytest.mark.parametrize("add", [lambda y, z: y + z, lambda y, z: layers.Add()([y, z])])
+    @pytest.mark.parametrize("sizes", [(5, 1), (1, 5)])
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+    def test_sums_that_repeat_a_value(self, add, sizes, dtype):
+        """Of open sizes nobody knows beforehand that one of two is 1."""
+        previous = lamina.config.dtype_policy()
+        lamina.config.set_dtype_policy(dtype)
+        try:
+            x, other = lamina.Input((None, None, 3)), lamina.Input((None, None, 4))
+            y = layers.ReLU()(add(layers.Conv2D(4, 1)(x), layers.Activation("tanh")(other)))
+            model = model_of([x, other], y)
+        finally:
+            lamina.config.set_dtype_policy(previous)
+        images = [torch.randn(2, size, size, count) for size, count in zip(sizes, (3, 4), strict=True)]
+        with torch.no_grad():
+            expected, found = model(images), model.infer(images)
+        assert found.shape == expected.shape == (2, 5, 5, 4)
+        torch.testing.assert_close(
+            found, expected, rtol=2e-2 if "16" in dtype else 1e-5, atol=1e-2 if "16" in dtype else 1e-6
+        )
+
     def test_numbers_of_whole_numbers_and_of_open_features(self):
         x = lamina.Input((4,), dtype="int32")
         model = lamina.Model(x, x * 2 + 1)

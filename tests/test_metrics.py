@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from agreement import assert_agree
 from lamina import losses, metrics
 from lamina.base import config, names
 from lamina.base.errors import ShapeError, ShapeWarning
@@ -141,13 +142,6 @@ def both(name, **arguments):
     return getattr(metrics, name)(**arguments), getattr(keras.metrics, name)(**arguments)
 
 
-def agree(ours, theirs, rtol=1e-5, atol=1e-6):
-    ours, theirs = ours.detach().numpy(), theirs.detach().numpy()
-    assert ours.shape == theirs.shape
-    assert ours.dtype == theirs.dtype
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
-
-
 def over_batches(metric, data, weights):
     for part in (slice(0, 5), slice(5, 12)):
         y_true, y_pred = (torch.tensor(array[part]) for array in data)
@@ -157,12 +151,12 @@ def over_batches(metric, data, weights):
 
 @pytest.mark.parametrize(("name", "arguments", "data"), CASES, ids=IDS)
 def test_value(name, arguments, data):
-    agree(*(over_batches(metric, data, None) for metric in both(name, **arguments)), rtol=2e-5)
+    assert_agree(*(over_batches(metric, data, None) for metric in both(name, **arguments)), rtol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "arguments", "data"), [case for case in CASES if case[0] not in UNWEIGHTED])
 def test_weighted_value(name, arguments, data):
-    agree(*(over_batches(metric, data, WEIGHTS) for metric in both(name, **arguments)), rtol=2e-5)
+    assert_agree(*(over_batches(metric, data, WEIGHTS) for metric in both(name, **arguments)), rtol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "arguments", "data"), CASES, ids=IDS)
@@ -177,10 +171,10 @@ def test_config_and_reset(name, arguments, data):
     twin = metrics.deserialize(metrics.serialize(ours))
     assert type(twin) is type(ours)
     first = over_batches(ours, data, None)
-    agree(over_batches(twin, data, None), first)
+    assert_agree(over_batches(twin, data, None), first)
     ours.reset_state()
     assert all(not variable.any() for variable in ours.variables)
-    agree(over_batches(ours, data, None), first)
+    assert_agree(over_batches(ours, data, None), first)
 
 
 def test_names_and_variables_like_keras():
@@ -207,7 +201,7 @@ def test_mean_and_sum(name, shape, weight):
     for _ in range(2):
         ours.update_state(values, sample_weight=weights)
         theirs.update_state(values, sample_weight=weights)
-    agree(ours.result(), theirs.result())
+    assert_agree(ours.result(), theirs.result())
 
 
 @pytest.mark.parametrize("weight", [None, (3, 4)])
@@ -219,12 +213,12 @@ def test_mask(weight):
         outputs = torch.tensor(y_pred)
         outputs._keras_mask = torch.tensor([[True] * 4, [True, False, True, False], [False] * 4])
         results.append(metric(y_true, outputs, sample_weight=weights))
-    agree(*results)
+    assert_agree(*results)
 
 
 @pytest.mark.parametrize("name", ["BinaryAccuracy", "MeanSquaredError", "Precision", "AUC"])
 def test_trailing_one(name):
-    agree(*(metric(BITS[:, 0], CHANCES[:, :1]) for metric in both(name)))
+    assert_agree(*(metric(BITS[:, 0], CHANCES[:, :1]) for metric in both(name)))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +228,7 @@ def test_trailing_one(name):
 def test_sequences(name, weight):
     data = np.eye(6)[RNG.integers(0, 6, (2, 3))].astype("float32"), RNG.uniform(size=(2, 3, 6)).astype("float32")
     weights = None if weight is None else RNG.uniform(size=weight)
-    agree(*(metric(*data, sample_weight=weights) for metric in both(name)))
+    assert_agree(*(metric(*data, sample_weight=weights) for metric in both(name)))
 
 
 FUNCTIONS = [
@@ -248,7 +242,7 @@ FUNCTIONS = [
 def test_functions(name, data):
     arguments = {"k": 2} if "top_k" in name else {}
     results = [getattr(package, name)(*map(torch.tensor, data), **arguments) for package in (metrics, keras.metrics)]
-    agree(*results)
+    assert_agree(*results)
 
 
 def test_all_names_of_keras():
@@ -275,8 +269,8 @@ def test_wrapper_of_a_function():
     ours = metrics.MeanMetricWrapper(losses.huber, name="mine", delta=0.5)
     theirs = keras.metrics.MeanMetricWrapper(keras.losses.huber, name="mine", delta=0.5)
     assert ours.get_config() == theirs.get_config()
-    agree(ours(*REGRESSION), theirs(*REGRESSION))
-    agree(metrics.deserialize(metrics.serialize(ours))(*REGRESSION), theirs.result())
+    assert_agree(ours(*REGRESSION), theirs(*REGRESSION))
+    assert_agree(metrics.deserialize(metrics.serialize(ours))(*REGRESSION), theirs.result())
     assert ours.delta == 0.5
     with pytest.raises(AttributeError):
         _ = ours.gamma
@@ -337,10 +331,10 @@ def test_copies():
     metric = metrics.AUC(num_thresholds=5)
     metric.update_state(*COLUMN)
     twin = copy.deepcopy(metric)
-    agree(twin.result(), metric.result())
+    assert_agree(twin.result(), metric.result())
     twin.reset_state()
     assert metric.true_positives.any()
-    agree(pickle.loads(pickle.dumps(metric)).result(), metric.result())
+    assert_agree(pickle.loads(pickle.dumps(metric)).result(), metric.result())
 
 
 def test_half_precision_outputs_count_on():
@@ -374,7 +368,7 @@ def test_legacy(monkeypatch):
     config.set_shape_policy("legacy")
     with pytest.warns(ShapeWarning, match="each target against all 4 outputs"):
         value = metrics.BinaryAccuracy()(BITS[:, 0], CHANCES)
-    agree(value, keras.metrics.BinaryAccuracy()(np.repeat(BITS[:, :1], 4, 1), CHANCES))
+    assert_agree(value, keras.metrics.BinaryAccuracy()(np.repeat(BITS[:, :1], 4, 1), CHANCES))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -47,6 +49,16 @@ def in_logical_order(tensor: torch.Tensor, empty: Callable[..., torch.Tensor] = 
     result = empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     result.view(rows, -1).copy_(_turned(tensor, first).view(-1, rows).t())
     return result
+
+
+def array_of(tensor: torch.Tensor, empty: Callable[..., torch.Tensor] = torch.empty) -> np.ndarray[Any, Any]:
+    """A NumPy array in the order of the axes (bfloat16, which NumPy lacks, as float32), over the tensor's memory where
+    that will do, else over what `empty` gives."""
+    data = tensor.detach().cpu()
+    if data.dtype is torch.bfloat16:
+        data = data.float()
+    array: np.ndarray[Any, Any] = in_logical_order(data, empty).numpy()
+    return array
 
 
 def _leading(tensor: torch.Tensor) -> int | None:

@@ -13,7 +13,7 @@ from lamina.engine import changes
 from lamina.engine.budget import current_budget
 from lamina.engine.device import current_device
 from lamina.engine.dtypes import standardize_dtype, torch_dtype
-from lamina.engine.layout import copy_into, in_logical_order
+from lamina.engine.layout import array_of, copy_into
 
 Initializer = Callable[..., Any]
 
@@ -142,11 +142,8 @@ class Variable(torch.nn.Parameter):
 
     def numpy(self, *args: Any, **kwargs: Any) -> np.ndarray[Any, Any]:
         """A copy as a NumPy array in the logical shape (bfloat16, which NumPy lacks, as float32)."""
-        data = self.detach().cpu()
-        if data.dtype is torch.bfloat16:
-            data = data.float()
-        ordered = in_logical_order(data)
-        return ordered.numpy() if ordered.data_ptr() != self.data_ptr() else ordered.numpy().copy()
+        array = array_of(self)
+        return array if array.ctypes.data != self.data_ptr() else array.copy()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
         array = self.numpy()  # always a copy

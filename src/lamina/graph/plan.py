@@ -22,6 +22,7 @@ from lamina.engine.forms import (
     Product,
     Reshaped,
     Sum,
+    sizes_of,
 )
 from lamina.engine.kernels import pad_spatial
 from lamina.graph.folding import Unit
@@ -162,12 +163,15 @@ class Plan:
         target = unit.made + (self.program.count if form.data_format == "channels_last" else 0)
         given = self._now[x]
         other = None if unit.plus is None else self._channels_second(unit.plus, form.data_format)
-        if not fused.onednn_takes(unit.dtype):
-            call = fused.plain_convolution(form, unit.after if other is None else None, given, unit.dtype)
-            call = call if other is None else _then_add(call, unit.after)
+        result = (given.shape[0], form.weight.shape[0], *sizes_of(form, given.shape[2:]))
+        is_joined = other is not None and fused.onednn_takes(unit.dtype) and self._now[other].shape == result
+        after = unit.after if other is None or is_joined else None
+        if fused.onednn_takes(unit.dtype):
+            kernel = fused.FusedConvolution(form, after, given, unit.dtype, unit.packed)
+            call = kernel.plus(self._may_overwrite(place, unit)) if is_joined else kernel.alone()
         else:
-            kernel = fused.FusedConvolution(form, unit.after, given, unit.dtype, unit.packed)
-            call = kernel.alone() if other is None else kernel.plus(self._may_overwrite(place, unit))
+            call = fused.plain_convolution(form, after, given, unit.dtype)
+        call = call if other is None or is_joined else _then_add(call, unit.after)
         if other is None:
 
             def run(slots: Slots) -> None:
@@ -227,7 +231,8 @@ class Plan:
 
 def _then_add(call: Callable[..., Any], after: Pointwise | None) -> Callable[..., Any]:
     def both(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        result = call(x).add_(other)
+        result = call(x)
+        result = result.add_(other) if result.shape == other.shape else result + other  # which may repeat either
         return result if after is None else after.on_fresh(result)
 
     return both

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import torch
 
-from lamina.engine.layout import in_logical_order
+from lamina.engine.layout import array_of
 
 _TYPES: dict[np.dtype[Any], Any] = {
     np.dtype(name): h5py.h5t.py_create(np.dtype(name), logical=True)
@@ -44,10 +44,7 @@ class ArrayInTurn:
         self._memory = torch.empty(0, dtype=torch.uint8)
 
     def of(self, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-        data = tensor.detach().cpu()
-        if data.dtype is torch.bfloat16:  # which NumPy lacks
-            data = data.float()
-        return in_logical_order(data, self._empty).numpy()
+        return array_of(tensor, self._empty)
 
     def _empty(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
         size = shape.numel() * dtype.itemsize

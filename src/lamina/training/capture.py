@@ -41,7 +41,6 @@ class CapturedStep:
         self.phase, self.asked = phase, asked
         self.reason: str | None = None
         self._programs: dict[Any, FlatProgram] = {}
-        self._graphs: dict[Any, GraphedStep] = {}
         self._pool: Any = None  # the memory that the graphs share
         self._shapes: dict[Any, str] = {}
         self._seen: dict[Any, int] = {}
@@ -65,7 +64,8 @@ class CapturedStep:
             captured = (
                 f"{self.method}: captured, {max(sizes)} operations a step, for batches of {'; '.join(self.shapes)}."
             )
-            return " ".join(dict.fromkeys([captured, *map(str, self._graphs.values())]))
+            graphs = [str(program.graph) for program in self._programs.values() if program.graph is not None]
+            return " ".join(dict.fromkeys([captured, *graphs]))
         if self.reason is not None:
             return f"{self.method}: runs eagerly: {self.reason}."
         return f"{self.method}: not captured yet: that comes after some steps with batches of one shape."
@@ -98,7 +98,6 @@ class CapturedStep:
     def forget(self) -> None:
         """Drops all programs: what they hold is not so any more."""
         self._programs.clear()
-        self._graphs.clear()
         self._pool = None
         self._shapes.clear()
         self._seen.clear()
@@ -133,7 +132,7 @@ class CapturedStep:
             return self._warm(model, data, eager, key)
         if (self._watches and not self._is_current(model)) or (program.reads and not program.holds()):
             return self._renew(data, eager, key)
-        graph = self._graph_of(key, model.optimizer)
+        graph = None if program.graph is None else _graph_that_holds(program, model.optimizer)
         try:
             with below_autograd():
                 gradients = (program if graph is None else graph).run(*leaves)
@@ -144,20 +143,10 @@ class CapturedStep:
             weight.grad = gradient
         if gradients and (graph is None or not graph.learns):
             self._learn(model.optimizer, gradients, program)
-        if key not in self._graphs and cuda_graph.has_graphs(leaves[0]):
+        if program.graph is None and cuda_graph.has_graphs(leaves[0]):
             self._pool = self._pool or cuda_graph.new_pool()
-            self._graphs[key] = GraphedStep(program, leaves, program.learn, generators_of(model), self._pool)
+            program.graph = GraphedStep(program, leaves, program.learn, generators_of(model), self._pool)
         return {} if model._skips_results else model.get_metrics_result()  # type: ignore[no-any-return]
-
-    def _graph_of(self, key: Any, optimizer: Any) -> GraphedStep | None:
-        """The graph that may run now; one that does not hold any more is given up."""
-        graph = self._graphs.get(key)
-        if graph is None or graph.problem is not None:
-            return None
-        if not graph.holds(optimizer):
-            del self._graphs[key]
-            return None
-        return graph
 
     def _learn(self, optimizer: Any, gradients: list[Any], program: FlatProgram) -> None:
         step = program.learn
@@ -176,7 +165,6 @@ class CapturedStep:
         if self._watches:
             self.forget()
         self._programs.pop(key, None)
-        self._graphs.pop(key, None)
         self._shapes.pop(key, None)
         self._renewals += 1
         if self._renewals > _MOST_RENEWALS:
@@ -255,6 +243,16 @@ class CapturedSteps:
 
 def _ours(method: Any) -> bool:
     return str(getattr(method, "__module__", "")).startswith("lamina.")
+
+
+def _graph_that_holds(program: FlatProgram, optimizer: Any) -> GraphedStep | None:
+    """The program's graph, if it may run; one that does not hold any more is given up."""
+    graph: GraphedStep = program.graph
+    if graph.problem is not None:
+        return None
+    if not graph.holds(optimizer):
+        program.graph = None
+    return program.graph  # type: ignore[no-any-return]
 
 
 def _described(data: Any) -> tuple[Any, Any]:

@@ -59,6 +59,7 @@ class FlatProgram:
         self.devices: set[torch.device] = set()  # of the results; known after the first run
         self.run: Callable[..., list[Any]] = self._first_run
         self.learn: Any = None  # the optimizer's step for the gradients that this program gives
+        self.graph: Any = None  # the same as one call of the device's
 
     def holds(self) -> bool:
         """Whether the numbers that Python read while recording are still the same."""
